@@ -1,0 +1,123 @@
+"""The contract between fxsched and a scheduler. An adapter can be written from this file alone.
+
+An adapter translates: a ``JobSpec`` into a command, the command's reply into an id or a ``JobStatus``. It makes no
+promise about exactly one job, it keeps no records, it does not poll, and it opens neither process nor socket: every
+command runs through the ``Host`` that it was given, here or on a login node far away. ``Cluster`` builds the promises
+on top.
+
+Keep the translations apart from the running: ``adapter.py`` (this class, thin), ``submission.py`` (spec → argv, pure),
+``replies.py`` (text → status, pure). Make the adapter known as an entry point in the group ``fxsched.adapters``.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from msgspec import Struct
+
+from fxsched.errors import HostError, OutcomeUnknown, SchedulerUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from fxsched.hosts import CommandResult, Host
+    from fxsched.jobs import JobId, JobSpec, JobStatus, Token
+
+
+class Adapter(ABC):
+    """One scheduler, reached through one host. Subclasses hold no state that outlives the process."""
+
+    name: ClassVar[str]
+    """The scheduler's name for people, as in "Slurm"."""
+
+    class Options(Struct, frozen=True, forbid_unknown_fields=True):
+        """The adapter's own settings, ``[clusters.NAME.options]`` in the configuration. Override with a Struct."""
+
+    keeps: ClassVar[tuple[str, ...]] = ()
+    """Variables that the scheduler's commands need from their surroundings, such as ``SLURM_CONF``. A host runs
+    commands in a clean environment: what is not named here is not there."""
+
+    job_id_variable: ClassVar[str] = ""
+    """The variable that holds the job's id inside the job. It tells a requeued run of a job from a twin."""
+
+    unset: ClassVar[tuple[str, ...]] = ()
+    """Variables that the scheduler sets in a job and that break its own commands when used inside the session."""
+
+    inherits_environment: ClassVar[bool] = False
+    """Whether a job is the submitter's own process in all but name, and so inherits its environment by default."""
+
+    def __init__(self, host: Host, options: Any) -> None:
+        """Keep ``host`` and ``options`` (an instance of ``Options``). Do nothing else: no command, no file."""
+        self.host = host
+        self.options = options
+
+    @abstractmethod
+    async def submit(self, spec: JobSpec) -> JobId:
+        """Make one job of ``spec`` and return its id. Called once for each attempt.
+
+        ``spec.script`` is the whole job: hand it over unread. ``spec.job_name`` must become the job's name, or
+        whatever else :meth:`find` can search. ``spec.working_directory`` exists; ``spec.output`` takes what the
+        scheduler or the script itself prints. Values go on the command line as words of argv, never into the script.
+        A resource that the scheduler cannot express is an error, never dropped.
+
+        The id is matched by pattern on its own line: site messages may stand before and after it.
+
+        Raises:
+            SubmitRejected: the scheduler refused; its own words are in the text. Nothing exists.
+            SchedulerUnavailable: it could not be reached. Nothing exists.
+            OutcomeUnknown: a job may exist. When in doubt, this one: ``Cluster`` then calls :meth:`find`.
+        """
+
+    @abstractmethod
+    async def status(self, ids: frozenset[JobId]) -> Mapping[JobId, JobStatus]:
+        """Return a status for *every* id asked: a state, or GONE where the scheduler answered and knows no such job.
+
+        One command for any number of ids. Called at every poll, so it should be cheap. A row that cannot be read
+        spoils only itself; a word that no table knows is a live state, never an end.
+
+        Raises:
+            SchedulerUnavailable: it could not be asked. This is never an answer about a job.
+            InvalidRequest: an id that cannot be one of this scheduler's.
+        """
+
+    @abstractmethod
+    async def cancel(self, id: JobId) -> None:  # noqa: A002 - the field's own word
+        """Ask for the job's end. That the job has ended already, or is unknown, is no error.
+
+        ``Cluster`` watches for the end; there is no need to wait for it here.
+
+        Raises:
+            CancelRefused: the scheduler said no.
+            SchedulerUnavailable: it could not be asked; nothing was changed.
+            OutcomeUnknown: no answer came; it may have worked.
+        """
+
+    @abstractmethod
+    async def find(self, token: Token) -> tuple[JobId, ...]:
+        """Return every job, live or remembered, that was submitted with this token.
+
+        Called after an ``OutcomeUnknown``, within seconds of the submit. An empty tuple says that the scheduler
+        answered and has none.
+
+        Raises:
+            SchedulerUnavailable: it could not be asked.
+        """
+
+    async def ask(
+        self,
+        argv: Sequence[str],
+        *,
+        environment: Mapping[str, str] | None = None,
+        stdin: bytes = b"",
+        deadline: float,
+    ) -> CommandResult:
+        """Run a command that only asks: whatever goes wrong with it, nothing was changed.
+
+        Raises:
+            SchedulerUnavailable: it could not be run, or did not answer within ``deadline`` seconds.
+        """
+        try:
+            return await self.host.run(argv, environment=environment or {}, stdin=stdin, deadline=deadline)
+        except (HostError, OutcomeUnknown) as error:
+            raise SchedulerUnavailable(f"{self.name} could not be asked: {error}") from error

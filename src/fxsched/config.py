@@ -1,0 +1,242 @@
+"""fxsched.toml → typed settings. Strict: a word that nobody knows is an error, because it was meant to do something."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from msgspec import Struct, field
+
+from fxsched.errors import ConfigurationError, nearest
+from fxsched.jobs import SessionWait
+from fxsched.strict import as_table, convert
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+SYSTEM_CONFIG: Final = Path("/etc/fxsched/config.toml")
+"""Where the configuration is looked for last."""
+
+Inherit = Literal["fastx", "none", "all"] | list[str]
+"""Which of the launcher's variables a job gets: FastX's and the locale, none, all, or those named."""
+
+
+class ClusterSettings(Struct, frozen=True, kw_only=True):
+    """``[clusters.NAME]``."""
+
+    adapter: str = "local"
+    host: str = "local"
+    inherit: Inherit | None = None
+    """None: all for the embedded local adapter, ``"fastx"`` for a scheduler."""
+    options: dict[str, Any] = field(default_factory=dict)
+    """The adapter's own."""
+
+
+class FieldSettings(Struct, frozen=True, kw_only=True):
+    """``[profiles.NAME.fields.X]``: which start parameter feeds X, and what it may be."""
+
+    param: str
+    type: Literal["integer", "size", "duration", "text"] | None = None
+    """None: as X itself demands."""
+    unit: str = ""
+    """What a bare number counts, as in "G" or "h"."""
+    default: str | int | None = None
+    min: str | int | None = None
+    max: str | int | None = None
+    choices: list[str | int] = field(default_factory=list)
+
+
+class ProfileSettings(Struct, frozen=True, kw_only=True):
+    """``[profiles.NAME]``: how a session is asked for. What is not set is left to the scheduler."""
+
+    cluster: str | None = None
+    """None: the only cluster there is."""
+    queue: str | None = None
+    account: str | None = None
+    qos: str | None = None
+    reservation: str | None = None
+    constraint: str | None = None
+    exclusive: bool = False
+    nodes: int = 1
+    cores: int = 1
+    memory: str | None = None
+    """On each node, with its unit."""
+    gpus: int = 0
+    walltime: str | None = None
+    native: list[str] = field(default_factory=list)
+    start_script: str | None = None
+    """In place of the one that FastX's request leads to; may hold ``$FX_ROOT_DIR``."""
+    start_args: list[str] = field(default_factory=lambda: ["--json=0", "--cli"])
+    wait_for_session: SessionWait = SessionWait.FOREGROUND
+    wait_for_start: float = 10.0
+    """Seconds that the user waits to be told that the session has started; 0: not at all."""
+    environment: dict[str, str] = field(default_factory=dict)
+    template: str | None = None
+    """A Jinja2 job-script body."""
+    fields: dict[str, FieldSettings] = field(default_factory=dict)
+
+
+class When(Struct, frozen=True, kw_only=True):
+    """``[[rules]] when``: all that is given must match; of a list, one is enough. Logins and groups are patterns."""
+
+    login: str | list[str] | None = None
+    group: str | list[str] | None = None
+    params: dict[str, str | list[str]] = field(default_factory=dict)
+
+
+class Rule(Struct, frozen=True, kw_only=True):
+    """``[[rules]]``: the first that matches decides the profile."""
+
+    profile: str
+    when: When = When()
+
+
+class Config(Struct, frozen=True, kw_only=True):
+    """The whole configuration. Without a file: one cluster, ``local``, and one profile, ``default``."""
+
+    clusters: dict[str, ClusterSettings] = field(default_factory=lambda: {"local": ClusterSettings()})
+    profiles: dict[str, ProfileSettings] = field(default_factory=lambda: {"default": ProfileSettings()})
+    rules: tuple[Rule, ...] = ()
+    path: Path | None = None
+
+    def profile(self, name: str | None) -> tuple[str, ProfileSettings]:
+        """Return the profile of that name; without one, the only profile, or the one called ``default``.
+
+        Raises:
+            ConfigurationError: there is none.
+        """
+        if name is None:
+            name = next(iter(self.profiles)) if len(self.profiles) == 1 else "default"
+        if name not in self.profiles:
+            raise ConfigurationError(f"{self.origin}: there is no profile {name!r}{nearest(name, self.profiles)}")
+        return name, self.profiles[name]
+
+    def cluster(self, name: str | None) -> tuple[str, ClusterSettings]:
+        """Return the cluster of that name; without one, the only cluster.
+
+        Raises:
+            ConfigurationError: there is none, or there are several to choose from.
+        """
+        if name is None:
+            if len(self.clusters) > 1:
+                raise ConfigurationError(f"{self.origin}: say which cluster: {', '.join(self.clusters)}")
+            name = next(iter(self.clusters))
+        if name not in self.clusters:
+            raise ConfigurationError(f"{self.origin}: there is no cluster {name!r}{nearest(name, self.clusters)}")
+        return name, self.clusters[name]
+
+    @property
+    def origin(self) -> str:
+        """Where the configuration came from, for messages."""
+        return str(self.path) if self.path else "the built-in configuration"
+
+
+def find_config(explicit: Path | None = None, config_dir: str = "") -> Path | None:
+    """Return the configuration file to use, or None for the built-in configuration.
+
+    In this order: ``explicit``, ``$FXSCHED_CONFIG``, ``fxsched.toml`` in FastX's ``config_dir``,
+    ``/etc/fxsched/config.toml``. The first two must exist, and are not checked here.
+    """
+    if explicit is not None:
+        return explicit
+    if os.environ.get("FXSCHED_CONFIG"):
+        return Path(os.environ["FXSCHED_CONFIG"])
+    candidates = [Path(config_dir, "fxsched.toml")] if config_dir else []
+    return next((path for path in (*candidates, SYSTEM_CONFIG) if path.exists()), None)
+
+
+def load_config(path: Path | None) -> Config:
+    """Read a configuration file; None gives the built-in configuration.
+
+    Raises:
+        ConfigurationError: it cannot be read, others than its owner could have written it, or something in it is wrong.
+    """
+    if path is None:
+        return Config()
+    import tomllib
+
+    try:
+        with path.open("rb") as file:
+            _refuse_if_others_can_write(path, file.fileno())
+            data = tomllib.load(file)
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path} is not TOML: {error}") from None
+    try:
+        return _config(data, path)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{path}: {error}") from None
+
+
+def state_directory() -> Path:
+    """Return the directory for the ledger and the log: ``$FXSCHED_STATE``, or ``fxsched`` in the user's state home."""
+    if os.environ.get("FXSCHED_STATE"):
+        return Path(os.environ["FXSCHED_STATE"])
+    state_home = os.environ.get("XDG_STATE_HOME", "")
+    return (Path(state_home) if state_home.startswith("/") else Path.home() / ".local" / "state") / "fxsched"
+
+
+def _config(data: Mapping[str, object], path: Path) -> Config:
+    sections = {"clusters", "profiles", "rules"}
+    for key in data:
+        if key not in sections:
+            raise ConfigurationError(f"[{key}] is not a section{nearest(key, sections)}")
+    config = Config(path=path)
+    clusters = _tables(data, "clusters", lambda table, where: convert(table, ClusterSettings, where)) or config.clusters
+    profiles = _tables(data, "profiles", _profile) or config.profiles
+    rules = tuple(_rules(data.get("rules", [])))
+    for place, cluster in ((f"profiles.{name}.cluster", p.cluster) for name, p in profiles.items()):
+        if cluster is not None and cluster not in clusters:
+            raise ConfigurationError(f"{place}: there is no cluster {cluster!r}{nearest(cluster, clusters)}")
+        if cluster is None and len(clusters) > 1:
+            raise ConfigurationError(f"{place} is missing: say which of {', '.join(clusters)}")
+    for number, rule in enumerate(rules, start=1):
+        if rule.profile not in profiles:
+            raise ConfigurationError(
+                f"rule {number}: there is no profile {rule.profile!r}{nearest(rule.profile, profiles)}"
+            )
+    return Config(clusters=clusters, profiles=profiles, rules=rules, path=path)
+
+
+def _tables(
+    data: Mapping[str, object], section: str, read: Callable[[object, str], Any]
+) -> dict[str, Any]:
+    tables = as_table(data.get(section, {}), section)
+    return {name: read(table, f"{section}.{name}") for name, table in tables.items()}
+
+
+def _profile(table: object, where: str) -> ProfileSettings:
+    # The fields are checked one by one: the whole would not say which of them is wrong.
+    fields = as_table(as_table(table, where).get("fields", {}), f"{where}.fields")
+    for name, settings in fields.items():
+        convert(settings, FieldSettings, f"{where}.fields.{name}")
+    return convert(table, ProfileSettings, where)
+
+
+def _rules(rules: object) -> list[Rule]:
+    if not isinstance(rules, list):
+        raise ConfigurationError("rules must be an array of tables: write [[rules]]")
+    found = []
+    for number, table in enumerate(rules, start=1):
+        convert(as_table(table, f"rule {number}").get("when", {}), When, f"rule {number} when")
+        found.append(convert(table, Rule, f"rule {number}"))
+    return found
+
+
+def _refuse_if_others_can_write(path: Path, descriptor: int) -> None:
+    """Refuse what somebody else could have written, where it is used by root or was written for another.
+
+    A user's own file is that user's business; a configuration decides what runs in other people's names.
+    """
+    own = os.geteuid()
+    for place, status in ((path, os.fstat(descriptor)), (path.parent, path.parent.stat())):
+        if own != 0 and status.st_uid == own:
+            continue
+        sticky = stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISVTX
+        if status.st_uid not in (0, own):
+            raise ConfigurationError(f"{place} belongs to user {status.st_uid}: chown it to root, or to user {own}")
+        if status.st_mode & 0o022 and not sticky:
+            raise ConfigurationError(f"{place} can be written by others: run chmod go-w {place}")

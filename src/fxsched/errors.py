@@ -1,0 +1,92 @@
+"""Every error that fxsched raises on purpose.
+
+    FxschedError
+    ├── ConfigurationError        the administrator's file is wrong; nothing was submitted
+    ├── InvalidRequest            what FastX or the caller sent is wrong; nothing was submitted
+    ├── LedgerError               the record of submissions could not be read or written
+    ├── OutcomeUnknown            a command may have taken effect: no answer came in time
+    │   └── SubmitUnsettled       … and asking afterwards did not settle it
+    ├── HostError                 a command certainly did not run
+    │   ├── HostUnreachable       nothing was sent
+    │   └── CommandNotFound       the host has no such program
+    └── SchedulerError            the scheduler's side of things
+        ├── SchedulerUnavailable  it could not be asked; certainly nothing was changed
+        ├── SubmitRejected        it refused the job for good, in its own words
+        ├── CancelRefused         it refused to cancel
+        └── CancelUnverified      it accepted the cancel, but the job's end was not seen
+
+The text of an error is written for the person who reads it: what happened, with what, and what to do next. No text
+ever holds a secret.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+class FxschedError(Exception):
+    """The root: catch this to catch everything that fxsched raises on purpose."""
+
+
+class ConfigurationError(FxschedError):
+    """A configuration file, or an adapter that it names, cannot be used."""
+
+
+class InvalidRequest(FxschedError):
+    """A request or a job specification has a member that is missing, of the wrong kind, or outside its limits."""
+
+
+class LedgerError(FxschedError):
+    """The ledger's directory or one of its entries cannot be used."""
+
+
+class OutcomeUnknown(FxschedError):
+    """A command was started and no answer came: it may have done its work. Ask before doing it again."""
+
+
+class SubmitUnsettled(OutcomeUnknown):
+    """It could not be found out whether a job exists. The ledger keeps the entry."""
+
+
+class HostError(FxschedError):
+    """A command certainly did not run."""
+
+
+class HostUnreachable(HostError):
+    """The host could not be reached; nothing was sent."""
+
+
+class CommandNotFound(HostError):
+    """The host has no such program, or it may not be executed."""
+
+
+class SchedulerError(FxschedError):
+    """Something that the scheduler said, or failed to say."""
+
+
+class SchedulerUnavailable(SchedulerError):
+    """The scheduler could not be asked, and nothing was changed. Trying again later is right."""
+
+
+class SubmitRejected(SchedulerError):
+    """The scheduler refused the job. Trying the same again is pointless; its own words are in the text."""
+
+
+class CancelRefused(SchedulerError):
+    """The scheduler refused to cancel the job, usually because it belongs to somebody else."""
+
+
+class CancelUnverified(SchedulerError):
+    """The scheduler accepted the cancel, but the job was still there when the time to check ran out."""
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Return the end of a message about a mistyped word: the known word nearest to it, else all that are known."""
+    from difflib import get_close_matches
+
+    known = sorted(known)
+    close = get_close_matches(word, known, n=1)
+    return f"; did you mean {close[0]!r}?" if close else f" (known: {', '.join(known) or 'none'})"

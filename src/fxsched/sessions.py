@@ -1,0 +1,140 @@
+"""A session's own directory: written through the host before the submit, read while the job lives, emptied at its end.
+
+It stands under the user's home on the host, ``~/.local/state/fxsched/sessions/TOKEN``, readable by its owner only:
+
+    command     what runs: environment, secrets and command, as one sh file
+    stdin       what the command reads
+    lock        the id of the job that has the session
+    started     the job's own report of its start: id, node, time
+    output      what the command printed on standard output
+    job.log     what the scheduler, the job script and the command had to say besides
+    ended       the end marker: exit code, time
+
+Everything goes through ``Host.run`` and a constant POSIX sh script, here and over SSH alike.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
+
+from fxsched.errors import HostUnreachable, OutcomeUnknown
+from fxsched.jobs import JobId
+from fxsched.jobscript import render_command
+
+if TYPE_CHECKING:
+    from fxsched.hosts import Host
+    from fxsched.jobs import JobSpec, Token
+
+LOG: Final = "job.log"
+DEADLINE: Final = 20.0
+"""Seconds for a few small files; a home directory that hangs on NFS takes longer, and is better reported."""
+
+_ROOT: Final = 'd=${HOME:?is not set}/.local/state/fxsched/sessions/$1\n'
+
+# The command comes first, in $2 bytes, and gets its name last: the job waits for it.
+_STAGE: Final = _ROOT + r"""
+umask 077
+mkdir -p "${d%/*}" && mkdir "$d" &&
+head -c "$2" >"$d/command.new" && cat >"$d/stdin" &&
+chmod 700 "$d/command.new" && mv "$d/command.new" "$d/command" && printf %s "$d"
+"""
+
+# Listing the directory makes an NFS client look again for files that it believes not to be there.
+_READ: Final = _ROOT + r"""
+ls "$d" >/dev/null 2>&1
+for f in started ended; do
+    if read -r line 2>/dev/null <"$d/$f"; then printf '%s %s\n' "$f" "$line"; fi
+done
+for f in output job.log; do
+    n=$(wc -c 2>/dev/null <"$d/$f") || continue
+    [ "$n" -le 65536 ] || n=65536
+    printf '%s %s\n' "$f" "$((n))"
+    tail -c "$n" "$d/$f"
+done
+"""
+
+_DISCARD: Final = _ROOT + 'rm -f "$d/command" "$d/stdin"\n'
+_REMOVE: Final = _ROOT + 'rm -rf "$d"\n'
+
+
+class Report(Struct, frozen=True, kw_only=True):
+    """What the job itself says of its session."""
+
+    job: JobId | None = None
+    node: str = ""
+    started_at: datetime | None = None
+    exit_code: int | None = None
+    ended_at: datetime | None = None
+    output: bytes = b""
+    """The last 64 KiB of the command's standard output."""
+    log: bytes = b""
+    """The last 64 KiB of everything else that was said."""
+
+    @property
+    def started(self) -> bool:
+        """Whether the job script has started the command."""
+        return self.started_at is not None
+
+
+async def stage(host: Host, spec: JobSpec) -> str:
+    """Write the session's directory and return its absolute path on the host.
+
+    Raises:
+        HostUnreachable: it could not be written. Nothing was submitted.
+    """
+    command = render_command(spec)
+    return await _run(host, _STAGE, spec.token, str(len(command)), stdin=command + spec.stdin)
+
+
+async def read(host: Host, token: Token) -> Report:
+    """Return the job's own report; it is empty while the job has not run, and for a token that is not known.
+
+    Raises:
+        HostUnreachable: it could not be read.
+    """
+    text = await _run(host, _READ, token)
+    return parse_report(text.encode("utf-8", "surrogateescape"))
+
+
+async def discard(host: Host, token: Token) -> None:
+    """Remove what is private of an ended session; its reports and output stay until :func:`remove`."""
+    await _run(host, _DISCARD, token)
+
+
+async def remove(host: Host, token: Token) -> None:
+    """Remove the session's directory."""
+    await _run(host, _REMOVE, token)
+
+
+def parse_report(text: bytes) -> Report:
+    """Read the reply of the script behind :func:`read`. Half a report counts as none: it will be whole next time."""
+    fields: dict[str, object] = {}
+    while text:
+        line, _, text = text.partition(b"\n")
+        kind, *words = line.decode("ascii", "replace").split()
+        match kind, words:
+            case "started", [job, node, seconds] if seconds.isdigit():
+                fields |= {"job": JobId(job), "node": node, "started_at": _time(seconds)}
+            case "ended", [code, seconds] if code.isdigit() and seconds.isdigit():
+                fields |= {"exit_code": int(code), "ended_at": _time(seconds)}
+            case "output" | LOG, [size] if size.isdigit():
+                fields["log" if kind == LOG else kind] = text[: int(size)]
+                text = text[int(size) :]
+    return Report(**fields)  # type: ignore[arg-type]  # built from the patterns above
+
+
+def _time(seconds: str) -> datetime:
+    return datetime.fromtimestamp(int(seconds), UTC)
+
+
+async def _run(host: Host, script: str, token: Token, *arguments: str, stdin: bytes = b"") -> str:
+    try:
+        result = await host.run(["/bin/sh", "-c", script, "fxsched", token, *arguments], stdin=stdin, deadline=DEADLINE)
+    except OutcomeUnknown as error:
+        raise HostUnreachable(f"the home directory on {host.label} does not answer: {error}") from error
+    if result.exit_code:
+        raise HostUnreachable(f"the session's directory cannot be used on {host.label}: {result.complaint}")
+    return result.stdout.decode("utf-8", "surrogateescape")

@@ -1,0 +1,43 @@
+"""Plain data → a typed Struct, or an error that names the place and the nearest word that would have been right."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from fxsched.errors import ConfigurationError, nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+T = TypeVar("T", bound=Struct)
+
+
+def convert(data: object, kind: type[T], where: str) -> T:
+    """Return ``data``, a table as TOML gives it, as an instance of ``kind``. ``where`` is its name in messages.
+
+    Raises:
+        ConfigurationError: it is no table, has a key that ``kind`` has not, or a value of the wrong type.
+    """
+    table = as_table(data, where)
+    for key in table:
+        if key not in kind.__struct_fields__:
+            raise ConfigurationError(f"{where}.{key} is not a setting{nearest(key, kind.__struct_fields__)}")
+    try:
+        return msgspec.convert(table, kind)
+    except msgspec.ValidationError as error:
+        what, _, place = str(error).partition(" - at `$")
+        raise ConfigurationError(f"{where}{place.rstrip('`')}: {what[0].lower()}{what[1:]}") from None
+
+
+def as_table(data: object, where: str) -> Mapping[str, object]:
+    """Return ``data`` if it is a table.
+
+    Raises:
+        ConfigurationError: it is something else.
+    """
+    if not isinstance(data, dict):
+        raise ConfigurationError(f"{where} must be a table, [{where}], not {data!r}")
+    return data
