@@ -1,0 +1,1 @@
+"""Jobs as plain processes of a host: the adapter for machines that no scheduler looks after."""

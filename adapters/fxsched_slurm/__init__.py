@@ -1,0 +1,1 @@
+"""Jobs in Slurm, through its commands: sbatch, squeue, scancel, and sacct where there is accounting."""

@@ -31,7 +31,7 @@ class Adapter(ABC):
     name: ClassVar[str]
     """The scheduler's name for people, as in "Slurm"."""
 
-    class Options(Struct, frozen=True, forbid_unknown_fields=True):
+    class Options(Struct, frozen=True):
         """The adapter's own settings, ``[clusters.NAME.options]`` in the configuration. Override with a Struct."""
 
     keeps: ClassVar[tuple[str, ...]] = ()
@@ -43,6 +43,10 @@ class Adapter(ABC):
 
     unset: ClassVar[tuple[str, ...]] = ()
     """Variables that the scheduler sets in a job and that break its own commands when used inside the session."""
+
+    reserved: ClassVar[tuple[str, ...]] = ()
+    """Prefixes of the variables that the scheduler sets in a job. What a job inherits must not override them, as it
+    would where the submitter is itself a job."""
 
     inherits_environment: ClassVar[bool] = False
     """Whether a job is the submitter's own process in all but name, and so inherits its environment by default."""

@@ -126,25 +126,15 @@ class Cluster:
 
     async def _stage(self, spec: JobSpec) -> JobSpec:
         """Write what is private into the session's directory; return what the adapter may see."""
+        reserved = self.adapter.reserved
+        kept = {name: value for name, value in spec.environment.items() if not name.startswith(reserved)}
         try:
-            directory = await sessions.stage(self._host, spec)
+            directory = await sessions.stage(self._host, replace(spec, environment=kept))
         except BaseException:
             with anyio.CancelScope(shield=True):
                 await self._unstage(spec.token)
             raise
-        adapter = self.adapter
-        script = render_script(directory, spec, job_id_variable=adapter.job_id_variable, unset=adapter.unset)
-        return replace(
-            spec,
-            command=(),
-            body="",
-            stdin=b"",
-            environment={},
-            secrets={},
-            script=script,
-            working_directory=directory,
-            output=f"{directory}/{sessions.LOG}",
-        )
+        return public_spec(spec, directory, self.adapter)
 
     async def _unstage(self, token: Token) -> None:
         """Take back what :meth:`_stage` and the ledger hold of a submission that certainly made no job."""
@@ -326,6 +316,21 @@ class Cluster:
             f"job {id} on cluster {self.name!r} was cancelled {self._timing.cancel:g} s ago, but {last}. "
             "Ask for its status later; if it stays, the scheduler's administrator can end it"
         )
+
+
+def public_spec(spec: JobSpec, directory: str, adapter: Adapter) -> JobSpec:
+    """Return what an adapter may see of ``spec``, whose private part lies in the session's ``directory``."""
+    return replace(
+        spec,
+        command=(),
+        body="",
+        stdin=b"",
+        environment={},
+        secrets={},
+        script=render_script(directory, spec, job_id_variable=adapter.job_id_variable, unset=adapter.unset),
+        working_directory=directory,
+        output=f"{directory}/{sessions.LOG}",
+    )
 
 
 def _backoff(*, first: float = 0.1, factor: float = 1.6, longest: float = 5.0) -> Iterator[float]:

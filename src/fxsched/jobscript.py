@@ -24,9 +24,9 @@ TOKEN_VARIABLE: Final = "FXSCHED_TOKEN"
 
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SHEBANG: Final = "#!/bin/sh"
-# An assignment to these fails or misleads: bash keeps the first line read-only, the second is each shell's own state.
+# An assignment to these fails or misleads: bash keeps the first line read-only, the second is each shell's own state, or this job's.
 _SHELL_OWN: Final = frozenset({"BASHOPTS", "BASH_VERSINFO", "EUID", "PPID", "SHELLOPTS", "UID"}) | frozenset(
-    {"IFS", "OLDPWD", "OPTIND", "PWD", "SHLVL", "_"}
+    {"IFS", "OLDPWD", "OPTIND", "PWD", "SHLVL", "_", TOKEN_VARIABLE}
 )
 
 _SCRIPT: Final = r"""#!/bin/sh
@@ -41,6 +41,13 @@ say() { printf 'fxsched: %s\n' "$*" >&2; }
 
 # A report appears whole or not at all.
 report() { printf '%s\n' "$2" >"$d/$1.$job" && mv -f "$d/$1.$job" "$d/$1"; }
+
+# A job that its scheduler runs again after a crash, although it had ended, must not begin a second session. One that was
+# ended by a signal was preempted, or its node went down: it may.
+if read -r code _ 2>/dev/null <"$d/ended" && [ "$code" -lt 128 ]; then
+    say "the session has ended already, with exit code $code."
+    exit "$code"
+fi
 
 # The directory was written before the submit, but an NFS client may take its time to see it.
 waited=0

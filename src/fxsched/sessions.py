@@ -120,8 +120,8 @@ def parse_report(text: bytes) -> Report:
                 fields |= {"job": JobId(job), "node": node, "started_at": _time(seconds)}
             case "ended", [code, seconds] if code.isdigit() and seconds.isdigit():
                 fields |= {"exit_code": int(code), "ended_at": _time(seconds)}
-            case "output" | LOG, [size] if size.isdigit():
-                fields["log" if kind == LOG else kind] = text[: int(size)]
+            case "output" | "job.log", [size] if size.isdigit():
+                fields["output" if kind == "output" else "log"] = text[: int(size)]
                 text = text[int(size) :]
     return Report(**fields)  # type: ignore[arg-type]  # built from the patterns above
 

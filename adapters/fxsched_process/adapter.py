@@ -1,0 +1,107 @@
+"""``local``: a job is a process of the host, with a session of its own and a supervisor that writes down its end.
+
+There is no queue and nothing to be asked for but a walltime. A job outlives the launcher and the connection; its state
+is on disk. Everything happens in ``jobs.sh``, run through ``Host.run`` with POSIX sh, and so works on any host.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from msgspec import Struct
+
+from fxsched.adapter import Adapter
+from fxsched.errors import CancelRefused, SchedulerUnavailable, SubmitRejected
+from fxsched.jobs import JobId, Resources
+from fxsched_process.replies import parse_status
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from fxsched.jobs import JobSpec, JobStatus, Token
+
+
+@cache
+def _program() -> str:
+    return Path(__file__).with_name("jobs.sh").read_text()
+
+
+class ProcessAdapter(Adapter):
+    """Jobs as processes of the host."""
+
+    name = "this host"
+    job_id_variable = "FXSCHED_JOB"
+    reserved = ("FXSCHED_JOB",)
+    inherits_environment = True
+
+    class Options(Struct, frozen=True):
+        """``[clusters.NAME.options]``."""
+
+        grace: int = 5
+        """Seconds between TERM and KILL when a job is cancelled or its walltime is over."""
+        deadline: float = 30.0
+        """Seconds that a command may take."""
+
+    options: Options
+    _SPARE: ClassVar[int] = 15
+
+    async def submit(self, spec: JobSpec) -> JobId:
+        """Start the supervisor. The id is the token: a second submit of the same token finds the job there."""
+        _refuse_what_a_host_cannot_do(spec)
+        result = await self.host.run(
+            self._command(
+                "submit",
+                spec.token,
+                str(spec.resources.walltime or 0),
+                str(self.options.grace),
+                spec.working_directory or "/",
+                spec.output or "/dev/null",
+                _program(),
+            ),
+            stdin=spec.script,
+            deadline=self.options.deadline,
+        )
+        if result.exit_code:
+            raise SubmitRejected(f"the job could not be started on {self.host.label}: {result.complaint}")
+        return JobId(spec.token)
+
+    async def status(self, ids: frozenset[JobId]) -> Mapping[JobId, JobStatus]:
+        """Look each job's supervisor up in ``/proc``. A pid alone proves nothing: start time and boot must match."""
+        result = await self.ask(self._command("status", *sorted(ids)), deadline=self.options.deadline)
+        found = parse_status(result.text)
+        if result.exit_code or ids - found.keys():
+            raise SchedulerUnavailable(f"the jobs on {self.host.label} could not be looked up: {result.complaint}")
+        return found
+
+    async def cancel(self, id: JobId) -> None:  # noqa: A002 - the field's own word
+        """End the job's members: TERM, then KILL after the grace time."""
+        grace = self.options.grace
+        result = await self.host.run(self._command("cancel", id, str(grace)), deadline=2 * grace + self._SPARE)
+        if result.exit_code:
+            raise CancelRefused(f"job {id} could not be cancelled on {self.host.label}: {result.complaint}")
+
+    async def find(self, token: Token) -> tuple[JobId, ...]:
+        """Look for the job's directory."""
+        result = await self.ask(self._command("find", token), deadline=self.options.deadline)
+        if result.exit_code:
+            raise SchedulerUnavailable(f"the jobs on {self.host.label} could not be looked up: {result.complaint}")
+        return tuple(JobId(line) for line in result.text.split())
+
+    @staticmethod
+    def _command(*arguments: str) -> list[str]:
+        return ["/bin/sh", "-c", _program(), "fxsched", *arguments]
+
+
+def _refuse_what_a_host_cannot_do(spec: JobSpec) -> None:
+    """Refuse a resource that would be silently dropped: without a scheduler, nobody could grant it."""
+    asked = [n for n in ("queue", "account", "qos", "reservation", "constraint") if getattr(spec, n) is not None]
+    asked += [name for name in ("exclusive", "native") if getattr(spec, name)]
+    plain = Resources()
+    asked += [n for n in ("nodes", "cores", "memory", "gpus") if getattr(spec.resources, n) != getattr(plain, n)]
+    if asked:
+        raise SubmitRejected(
+            f"a host without a scheduler cannot grant {', '.join(asked)}: remove it from the profile, or name a "
+            "cluster that has a scheduler"
+        )

@@ -1,0 +1,185 @@
+# The program that runs on the host: sh -c PROGRAM fxsched VERB ARGUMENT ...
+#
+# A job's own files lie in ~/.local/state/fxsched/processes/ID:
+#
+#   script, program   what it runs, and this file
+#   process           pid, start time in clock ticks, host, boot id, time: together they name one process for ever
+#   cancelled         there once somebody asked for the job's end
+#   walltime          there once its time limit ran out
+#   exit              exit code, time
+#
+# A supervisor stays with each job. It leads the job's session, is no member of the job, and so lives on to write down
+# how the job ended. Members are all other processes of that session, and all that carry the job's id in their
+# environment, wherever they have moved.
+
+processes=${HOME:?is not set}/.local/state/fxsched/processes
+here=$(uname -n)
+read -r boot </proc/sys/kernel/random/boot_id
+
+# stat_of PID: what the kernel says of a process. Its name, up to the last ") ", may hold anything.
+stat_of() {
+    read -r stat 2>/dev/null <"/proc/$1/stat" || return
+    set -- ${stat##*) }
+    state=$1 session=$4 ticks=${20}
+}
+
+# recall ID: what was written down of a job
+recall() {
+    d=$processes/$1
+    pid='' ticks_then='' host='' boot_then='' began='' code='' ended=''
+    read -r pid ticks_then host boot_then began 2>/dev/null <"$d/process"
+}
+
+# supervised: whether the recalled job's supervisor lives
+supervised() {
+    [ "$host" = "$here" ] && [ "$boot" = "$boot_then" ] && stat_of "$pid" && [ "$ticks" = "$ticks_then" ] &&
+        [ "$state" != Z ]
+}
+
+# members ID LEADER
+members() {
+    for path in /proc/[0-9]*; do
+        member=${path#/proc/}
+        [ "$member" != "$2" ] && stat_of "$member" || continue
+        [ "$state" != Z ] || continue
+        if [ "$session" = "$2" ] || grep -qsF "FXSCHED_JOB=$1" "$path/environ"; then echo "$member"; fi
+    done
+}
+
+# end ID LEADER GRACE: politely, then for good; what was forked meanwhile is found in the next round.
+# Must not run in the job's session: it would end itself.
+end() {
+    for signal in TERM KILL; do
+        left=$(members "$1" "$2")
+        [ -n "$left" ] || return 0
+        kill -s CONT $left 2>/dev/null
+        kill -s "$signal" $left 2>/dev/null
+        tenths=0
+        while [ "$tenths" -lt $(($3 * 10)) ]; do
+            [ -n "$(members "$1" "$2")" ] || return 0
+            sleep 0.1
+            tenths=$((tenths + 1))
+        done
+    done
+    left=$(members "$1" "$2")
+    [ -z "$left" ] || kill -s KILL $left 2>/dev/null
+}
+
+# submit ID WALLTIME GRACE DIRECTORY OUTPUT PROGRAM, the script on standard input
+submit() {
+    d=$processes/$1
+    mask=$(umask)
+    umask 077
+    mkdir -p "$processes" || exit 1
+    # The same token twice is the same job.
+    if ! mkdir "$d" 2>/dev/null; then
+        [ -d "$d" ] && exit 0
+        echo "$d cannot be made" >&2
+        exit 1
+    fi
+    cat >"$d/script" && printf '%s' "$6" >"$d/program" || exit 1
+    cd "$4" || exit 1
+    umask "$mask"
+    # In the foreground: a shell makes what it starts in the background ignore INT, and the whole session would inherit
+    # it. Before util-linux 2.32 (RHEL 7) setsid has no -f, and there the background has to do.
+    if setsid -f true 2>/dev/null; then
+        setsid -f sh "$d/program" supervise "$1" "$2" "$3" </dev/null >>"$5" 2>&1
+    else
+        setsid sh "$d/program" supervise "$1" "$2" "$3" </dev/null >>"$5" 2>&1 &
+    fi
+    tenths=0
+    until [ -e "$d/process" ] || [ "$tenths" -ge 100 ]; do
+        sleep 0.02
+        tenths=$((tenths + 1))
+    done
+    exit 0
+}
+
+# supervise ID WALLTIME GRACE
+supervise() {
+    d=$processes/$1
+    trap : HUP INT TERM
+    stat_of "$$"
+    printf '%s %s %s %s %s\n' "$$" "$ticks" "$here" "$boot" "$(date +%s)" >"$d/process.new"
+    mv "$d/process.new" "$d/process"
+    watcher=
+    if [ "$2" -gt 0 ]; then
+        setsid sh "$d/program" watch "$1" "$2" "$3" "$$" &
+        watcher=$!
+    fi
+    FXSCHED_JOB=$1 sh "$d/script"
+    code=$?
+    ended=$(date +%s)
+    [ -z "$watcher" ] || kill "$watcher" 2>/dev/null
+    setsid sh "$d/program" end "$1" "$$" "$3"
+    printf '%s %s\n' "$code" "$ended" >"$d/exit.new"
+    mv "$d/exit.new" "$d/exit"
+    # Jobs that ended more than a week ago are forgotten.
+    find "$processes" -mindepth 2 -maxdepth 2 -name exit -mtime +7 2>/dev/null | while read -r old; do
+        rm -rf "${old%/exit}"
+    done
+}
+
+# watch ID WALLTIME GRACE LEADER: the time limit
+watch() {
+    trap 'kill "$clock" 2>/dev/null; exit' TERM
+    sleep "$2" &
+    clock=$!
+    wait "$clock"
+    : >"$processes/$1/walltime"
+    end "$1" "$4" "$3"
+}
+
+# status ID ...: a line for each. "-" stands for what is not known.
+status() {
+    for id; do
+        recall "$id"
+        if [ ! -d "$d" ]; then
+            echo "$id unknown"
+            continue
+        fi
+        word=dead letter=-
+        if [ -z "$pid" ]; then
+            word=starting
+            [ -z "$(find "$d" -maxdepth 0 -mmin +1)" ] || word=stillborn
+        elif supervised; then
+            word=alive letter=$state
+        elif [ "$host" != "$here" ]; then
+            word=elsewhere
+        elif [ "$boot" != "$boot_then" ]; then
+            word=rebooted
+        fi
+        # Only now: a job that ends while we look is dead with its exit written.
+        if read -r code ended 2>/dev/null <"$d/exit"; then word=ended; fi
+        asked=-
+        [ ! -e "$d/cancelled" ] || asked=cancelled
+        [ ! -e "$d/walltime" ] || asked=walltime
+        echo "$id $word ${host:--} ${began:--} $letter ${code:--} ${ended:--} $asked"
+    done
+}
+
+# cancel ID GRACE
+cancel() {
+    recall "$1"
+    [ -d "$d" ] && [ ! -e "$d/exit" ] || exit 0
+    if [ -n "$host" ] && [ "$host" != "$here" ]; then
+        echo "the job runs on $host: cancel it there" >&2
+        exit 77
+    fi
+    : >"$d/cancelled"
+    [ "$boot" = "$boot_then" ] || exit 0
+    supervised || pid=none
+    end "$1" "$pid" "$2"
+}
+
+# find TOKEN
+find_job() {
+    [ ! -d "$processes/$1" ] || echo "$1"
+}
+
+verb=$1
+shift
+case $verb in
+find) find_job "$@" ;;
+*) "$verb" "$@" ;;
+esac

@@ -1,0 +1,79 @@
+"""What ``jobs.sh status`` prints → ``JobStatus``. Pure."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Final
+
+from fxsched.jobs import EndCause, JobId, JobState, JobStatus
+
+SOURCE: Final = "processes"
+
+_REASONS: Final = {
+    "starting": "It is being started.",
+    "elsewhere": "It was started on another machine, which alone can say how it stands.",
+    "stillborn": "Its supervisor never started.",
+    "rebooted": "The machine was restarted.",
+    "dead": "Its processes were killed from outside.",
+}
+
+
+def parse_status(text: str) -> dict[JobId, JobStatus]:
+    """Return the status of each job that a line tells of; a line that is not whole tells of none."""
+    found = {}
+    for line in text.splitlines():
+        match line.split():
+            case [id, "unknown"]:
+                found[JobId(id)] = JobStatus(id=JobId(id), state=JobState.GONE, source=SOURCE)
+            case [id, word, host, began, letter, code, ended, asked]:
+                found[JobId(id)] = _status(JobId(id), word, host, began, letter, code, ended, asked)
+    return found
+
+
+def _status(
+    id: JobId, word: str, host: str, began: str, letter: str, code: str, ended: str, asked: str
+) -> JobStatus:
+    state, cause, exit_code = _STATES.get(word, JobState.RUNNING), None, None
+    if word == "alive" and letter in "Tt":
+        state = JobState.SUSPENDED
+    if state is JobState.ENDED:
+        exit_code = int(code) if code.isdigit() else None
+        cause = _cause(word, asked, exit_code)
+    return JobStatus(
+        id=id,
+        state=state,
+        native_state=word,
+        reason=_REASONS.get(word, "") if asked == "-" else "",
+        cause=cause,
+        exit_code=exit_code,
+        signal=exit_code - 128 if exit_code and exit_code > 128 else None,
+        nodes=() if host == "-" else (host,),
+        started_at=_time(began),
+        ended_at=_time(ended),
+        source=SOURCE,
+    )
+
+
+def _cause(word: str, asked: str, exit_code: int | None) -> EndCause:
+    if asked != "-":
+        return EndCause(asked)
+    if word == "rebooted":
+        return EndCause.NODE_FAILURE
+    if exit_code is None:
+        return EndCause.FAILED if word == "stillborn" else EndCause.UNKNOWN
+    return EndCause.FAILED if exit_code else EndCause.COMPLETED
+
+
+_STATES: Final = {
+    "starting": JobState.QUEUED,
+    "alive": JobState.RUNNING,
+    "elsewhere": JobState.RUNNING,
+    "stillborn": JobState.ENDED,
+    "rebooted": JobState.ENDED,
+    "dead": JobState.ENDED,
+    "ended": JobState.ENDED,
+}
+
+
+def _time(seconds: str) -> datetime | None:
+    return datetime.fromtimestamp(int(seconds), UTC) if seconds.isdigit() else None

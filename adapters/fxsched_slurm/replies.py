@@ -1,0 +1,210 @@
+"""What sbatch, squeue and sacct print → ids, statuses, errors. Pure. Sources: squeue(1), sacct(1), and Slurm 22.05.8."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+from fxsched.errors import CancelRefused, OutcomeUnknown, SchedulerUnavailable, SubmitRejected
+from fxsched.jobs import EndCause, JobId, JobState, JobStatus
+from fxsched_slurm.reasons import held, sentence
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from fxsched.hosts import CommandResult
+    from fxsched.jobs import Token
+
+SQUEUE_FORMAT: Final = "%i|%T|%V|%S|%e|%N|%r"
+"""Id, state, times of submission, start (or expected start) and end, nodes; then the reason, which may hold anything."""
+
+SACCT_FORMAT: Final = "JobIDRaw,State,ExitCode,Submit,Start,End,NodeList"
+
+_ID: Final = re.compile(r"(\d+)(?:;[\w.-]+)?")
+_ROW_ID: Final = re.compile(r"\d+(?:_\d+)?")
+
+# Slurm's word → ours, and the cause of an end. A word that is not here is a live state.
+_STATES: Final[dict[str, tuple[JobState, EndCause | None]]] = {
+    "PENDING": (JobState.QUEUED, None),
+    "CONFIGURING": (JobState.QUEUED, None),  # it has its nodes, but they are still booting
+    "REQUEUED": (JobState.QUEUED, None),
+    "REQUEUE_FED": (JobState.QUEUED, None),
+    "REQUEUE_HOLD": (JobState.HELD, None),
+    "SPECIAL_EXIT": (JobState.HELD, None),  # requeued and held because of its exit code
+    "RESV_DEL_HOLD": (JobState.HELD, None),
+    "RUNNING": (JobState.RUNNING, None),
+    "COMPLETING": (JobState.RUNNING, None),  # processes or an epilog are still at work
+    "STAGE_OUT": (JobState.RUNNING, None),
+    "SIGNALING": (JobState.RUNNING, None),
+    "RESIZING": (JobState.RUNNING, None),
+    "SUSPENDED": (JobState.SUSPENDED, None),
+    "STOPPED": (JobState.SUSPENDED, None),  # by SIGSTOP; it keeps its nodes
+    "COMPLETED": (JobState.ENDED, EndCause.COMPLETED),
+    "FAILED": (JobState.ENDED, EndCause.FAILED),
+    "CANCELLED": (JobState.ENDED, EndCause.CANCELLED),
+    "TIMEOUT": (JobState.ENDED, EndCause.WALLTIME),
+    "DEADLINE": (JobState.ENDED, EndCause.WALLTIME),
+    "OUT_OF_MEMORY": (JobState.ENDED, EndCause.MEMORY),
+    "NODE_FAIL": (JobState.ENDED, EndCause.NODE_FAILURE),
+    "BOOT_FAIL": (JobState.ENDED, EndCause.NODE_FAILURE),
+    "PREEMPTED": (JobState.ENDED, EndCause.PREEMPTED),
+}
+
+# A command that says one of these may have worked: the request had been sent. 22.05.8 says the first while its
+# controller hangs, and runs the job when it goes on.
+_MAYBE_TAKEN: Final = ("timed out", "Zero Bytes", "Unexpected message received", "Communication connection failure")
+# These come before anything is sent, or with the controller's assurance that it took nothing.
+_NOT_TAKEN: Final = (
+    "Unable to contact slurm controller",
+    "temporarily unable to accept job",
+    "Resource temporarily unavailable",
+    "Munge encode failed",
+    "Invalid authentication credential",
+    "Protocol authentication error",
+    "fetch_config",
+    "Could not establish a configuration source",
+)
+
+
+def parse_submit(result: CommandResult) -> JobId:
+    """Return the id that ``sbatch --parsable`` printed on a line of its own, whatever else a site prints around it.
+
+    Raises:
+        SubmitRejected, SchedulerUnavailable, OutcomeUnknown: as its words tell.
+    """
+    if result.exit_code:
+        words = quoted(result)
+        if any(sign in words for sign in _MAYBE_TAKEN):
+            raise OutcomeUnknown(f"Slurm did not confirm the job: {words}")
+        if any(sign in words for sign in _NOT_TAKEN):
+            raise SchedulerUnavailable(f"Slurm cannot be reached: {words}. No job was submitted; try again later")
+        if result.exit_code > 128 and result.exit_code != 255:
+            raise OutcomeUnknown(f"sbatch was killed by signal {result.exit_code - 128}")
+        raise SubmitRejected(f"Slurm refused the job: {words}")
+    for line in reversed(result.text.splitlines()):
+        found = _ID.fullmatch(line.strip())
+        if found:
+            return JobId(found[1])
+    raise OutcomeUnknown(f"sbatch ended well, but printed no job id: {result.text.strip()[:200]!r}")
+
+
+def parse_squeue(text: str) -> dict[JobId, JobStatus]:
+    """Return the status in each row of ``squeue -h -o SQUEUE_FORMAT``, with times in UTC."""
+    found = {}
+    for line in text.splitlines():
+        match line.split("|", 6):
+            case [id, word, submit, start, end, nodes, reason] if _ROW_ID.fullmatch(id) and word.isupper():
+                state, cause = _STATES.get(word, (JobState.RUNNING, None))
+                if state is JobState.QUEUED and held(reason):
+                    state = JobState.HELD
+                if cause is EndCause.FAILED and reason == "BadConstraints":
+                    cause = EndCause.REJECTED
+                alive = state is not JobState.ENDED
+                waiting = state in (JobState.QUEUED, JobState.HELD)
+                found[JobId(id)] = JobStatus(
+                    id=JobId(id),
+                    state=state,
+                    native_state=word,
+                    reason=sentence(reason, word),
+                    cause=cause,
+                    nodes=() if waiting else expand_nodes(nodes),
+                    submitted_at=_time(submit),
+                    started_at=None if waiting else _time(start),
+                    ended_at=None if alive else _time(end),
+                    expected_start=_time(start) if waiting else None,
+                    source="squeue",
+                )
+    return found
+
+
+def parse_sacct(text: str) -> dict[JobId, JobStatus]:
+    """Return the status in each row of ``sacct -X -n -P -o SACCT_FORMAT``, with times in UTC."""
+    found = {}
+    for line in text.splitlines():
+        match line.split("|"):
+            case [id, words, exit_code, submit, start, end, nodes] if _ROW_ID.fullmatch(id) and words:
+                word = words.split()[0]  # "CANCELLED by 1003"
+                state, cause = _STATES.get(word, (JobState.RUNNING, None))
+                code, _, signal = exit_code.partition(":")
+                ended = state is JobState.ENDED
+                found[JobId(id)] = JobStatus(
+                    id=JobId(id),
+                    state=state,
+                    native_state=words,
+                    cause=cause,
+                    exit_code=int(code) if ended and code.isdigit() else None,
+                    signal=int(signal) if ended and signal.isdigit() and int(signal) else None,
+                    nodes=() if nodes == "None assigned" else expand_nodes(nodes),
+                    submitted_at=_time(submit),
+                    started_at=_time(start),
+                    ended_at=_time(end) if ended else None,
+                    source="sacct",
+                )
+    return found
+
+
+def jobs_with_token(text: str, token: Token) -> Iterator[JobId]:
+    """Yield the ids of the rows ``id|name`` whose name ends in the token."""
+    for line in text.splitlines():
+        id, _, name = line.partition("|")
+        if _ROW_ID.fullmatch(id) and name.endswith(f".{token}"):
+            yield JobId(id)
+
+
+def check_answer(result: CommandResult) -> None:
+    """Raise unless a command that asks has answered.
+
+    Raises:
+        SchedulerUnavailable: it has not.
+    """
+    if result.exit_code:
+        raise SchedulerUnavailable(f"Slurm could not be asked: {quoted(result)}")
+
+
+def check_cancel(id: JobId, result: CommandResult) -> None:  # noqa: A002 - the field's own word
+    """Raise unless scancel worked, or had nothing left to cancel, about which it is silent.
+
+    Raises:
+        CancelRefused, SchedulerUnavailable, OutcomeUnknown: as its words tell.
+    """
+    if not result.exit_code:
+        return
+    words = quoted(result)
+    if any(sign in words for sign in _MAYBE_TAKEN):
+        raise OutcomeUnknown(f"Slurm did not confirm that it cancels job {id}: {words}")
+    if any(sign in words for sign in _NOT_TAKEN):
+        raise SchedulerUnavailable(f"Slurm cannot be reached: {words}. Nothing was cancelled; try again later")
+    raise CancelRefused(f"Slurm refused to cancel job {id}: {words}")
+
+
+def quoted(result: CommandResult) -> str:
+    """Return what a command complained of, on one line, without Slurm's own prefixes."""
+    lines = [re.sub(r"^\w+: (?:error: |fatal: )?", "", line.strip()) for line in result.complaint.splitlines()]
+    return " ".join(line for line in lines if line) or f"exit code {result.exit_code}"
+
+
+def expand_nodes(text: str) -> tuple[str, ...]:
+    """Return the names in Slurm's short form of a list: ``n[1-2,05-07],gpu3`` is n1 n2 n05 n06 n07 gpu3.
+
+    A form that is not understood stays one name, as it stands.
+    """
+    names: list[str] = []
+    for part in re.findall(r"(?:[^,\[]|\[[^\]]*\])+", text):
+        found = re.fullmatch(r"([^\[\]]*)\[([\d,-]+)\]([^\[\]]*)", part)
+        if not found:
+            names.append(part)
+            continue
+        for span in found[2].split(","):
+            first, _, last = span.partition("-")
+            numbers = range(int(first), int(last or first) + 1)
+            names += [f"{found[1]}{number:0{len(first)}d}{found[3]}" for number in numbers]
+    return tuple(names)
+
+
+def _time(text: str) -> datetime | None:
+    """Return a time that Slurm printed under ``TZ=UTC``; None for ``N/A``, ``Unknown`` and the like."""
+    try:
+        return datetime.fromisoformat(text).replace(tzinfo=UTC)
+    except ValueError:
+        return None

@@ -1,0 +1,44 @@
+"""``JobSpec`` → the words of an sbatch command. Pure. Source: sbatch(1) of Slurm 22.05."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fxsched.units import MIB, ceil_div
+
+if TYPE_CHECKING:
+    from fxsched.jobs import JobSpec
+
+
+def sbatch_options(spec: JobSpec) -> list[str]:
+    """Return sbatch's options for ``spec``; the script goes to its standard input, and no file is named.
+
+    Every value is joined to its option by "=", so that none can be taken for another option. Slurm counts memory in MiB
+    on each node and time in minutes; both round up. The administrator's native options come last, where they win.
+    """
+    needs = spec.resources
+    options = {
+        "job-name": spec.job_name,
+        "output": _file_pattern(spec.output or "/dev/null"),
+        "chdir": spec.working_directory,
+        "nodes": needs.nodes,
+        "ntasks-per-node": 1,
+        "cpus-per-task": needs.cores,
+        "mem": f"{ceil_div(needs.memory, MIB)}M" if needs.memory else None,
+        "gres": f"gpu:{needs.gpus}" if needs.gpus else None,
+        "time": ceil_div(needs.walltime, 60) if needs.walltime else None,
+        "partition": spec.queue,
+        "account": spec.account,
+        "qos": spec.qos,
+        "reservation": spec.reservation,
+        "constraint": spec.constraint,
+    }
+    words = ["--parsable", *(f"--{name}={value}" for name, value in options.items() if value is not None)]
+    if spec.exclusive:
+        words.append("--exclusive")
+    return [*words, *spec.native]
+
+
+def _file_pattern(path: str) -> str:
+    """Return ``path`` so that Slurm, which expands ``%`` in a file's name, takes it as it stands."""
+    return path.replace("%", "%%")

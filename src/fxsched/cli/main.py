@@ -1,0 +1,51 @@
+"""The command ``fxsched`` itself: its groups, its options in common, and how errors leave it."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from fxsched import __version__
+from fxsched.cli.jobs import cancel, status, submit
+from fxsched.errors import FxschedError, HostUnreachable, OutcomeUnknown, SchedulerUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+UNAVAILABLE: Final = 75
+"""Exit status when something could not be asked, and asking later is right; sysexits.h calls it EX_TEMPFAIL."""
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="fxsched")
+def cli() -> None:
+    """Start, watch and end sessions on any cluster.
+
+    Exit status: 0 done, 1 refused or failed, 2 wrong usage, 3 no such job, 75 could not be asked (try again later).
+    """
+
+
+@cli.command(add_help_option=False, context_settings={"ignore_unknown_options": True})
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def launch(arguments: tuple[str, ...]) -> None:
+    """Be FastX's launcher: read its JSON request on standard input (the same as fxsched-launch)."""
+    from fxsched.fastx.launcher import main as launcher
+
+    sys.exit(launcher(arguments))
+
+
+cli.add_command(submit)
+cli.add_command(status)
+cli.add_command(cancel)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command line; errors of ours become one line on standard error and an exit status."""
+    try:
+        cli.main(args=list(argv) if argv is not None else None, prog_name="fxsched")
+    except FxschedError as error:
+        click.echo(f"fxsched: {error}", err=True)
+        later = isinstance(error, SchedulerUnavailable | OutcomeUnknown | HostUnreachable)
+        sys.exit(UNAVAILABLE if later else 1)

@@ -1,0 +1,56 @@
+"""``--dry-run``: what a launch would submit, told by the adapter itself, on a host that does nothing."""
+
+from __future__ import annotations
+
+from shlex import join
+from typing import TYPE_CHECKING, NoReturn
+
+from fxsched.cluster import public_spec
+from fxsched.fastx.reply import Reply
+from fxsched.hosts.scripted import Command, ScriptedHost
+from fxsched.units import format_duration, format_size
+
+if TYPE_CHECKING:
+    from fxsched.cluster import Cluster
+    from fxsched.jobs import JobSpec
+
+
+class _Rehearsed(Exception):  # noqa: N818 - no error: the rehearsal is over
+    """The adapter wanted to run its first command."""
+
+
+async def describe(cluster: Cluster, profile: str, spec: JobSpec) -> Reply:
+    """Return, as text, what would be submitted. Secrets appear by name only."""
+
+    def refuse(command: Command) -> NoReturn:
+        raise _Rehearsed
+
+    host = ScriptedHost(refuse)
+    public = public_spec(spec, f"~/.local/state/fxsched/sessions/{spec.token}", cluster.adapter)
+    adapter = type(cluster.adapter)(host, cluster.adapter.options)
+    try:
+        await adapter.submit(public)
+    except _Rehearsed:
+        pass
+    needs = spec.resources
+    lines = [
+        f"Nothing was submitted. Profile {profile!r} on cluster {cluster.name!r} would run",
+        f"  session      {spec.name}",
+        f"  job name     {spec.job_name}",
+        f"  nodes        {needs.nodes}, each with {needs.cores} cores, "
+        f"{format_size(needs.memory) if needs.memory else 'the default'} memory, {needs.gpus} GPUs",
+        f"  walltime     {format_duration(needs.walltime) if needs.walltime else 'the default of the queue'}",
+        f"  command      {'the template below' if spec.body else join(spec.command)}",
+        f"  environment  {' '.join(sorted(spec.environment)) or 'nothing'}",
+        f"  secrets      {' '.join(sorted(spec.secrets)) or 'none'}",
+        *(f"  submit with  {join(map(_short, command.argv))}" for command in host.commands),
+    ]
+    if spec.body:
+        lines += ["", spec.body.rstrip()]
+    return Reply("\n".join(lines))
+
+
+def _short(word: str) -> str:
+    """Return a word of a command; of a whole program only its first line."""
+    first, newline, _ = word.partition("\n")
+    return f"{first} …" if newline else word

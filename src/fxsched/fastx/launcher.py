@@ -1,0 +1,189 @@
+"""``fxsched-launch``: FastX's launcher. A JSON request on standard input becomes one session, or one clear error.
+
+People wait for this program: it imports what it uses and nothing else, and a test holds the list. Standard output is
+what the user reads. Diagnostics go to ``launch.log`` in the state directory, and one line to standard error at most.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import anyio
+from msgspec import Struct
+
+from fxsched import __version__
+from fxsched.cluster import open_cluster
+from fxsched.config import find_config, load_config, state_directory
+from fxsched.errors import FxschedError, InvalidRequest
+from fxsched.fastx.reply import Reply, is_ready, reply, submitted
+from fxsched.fastx.request import LIMIT, parse_request
+from fxsched.jobs import new_token
+from fxsched.profiles import build_spec, choose_profile, groups_of, inherited
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fxsched.cluster import Cluster
+    from fxsched.fastx.request import Request
+    from fxsched.jobs import JobSpec
+
+INTERNAL_ERROR: Final = 70
+"""Exit status for a defect of ours; sysexits.h calls it EX_SOFTWARE."""
+LOG_LIMIT: Final = 1024 * 1024
+"""Bytes of the log before it is put aside as launch.log.1."""
+
+_log = logging.getLogger("fxsched.launch")
+
+
+class _Arguments(Struct, frozen=True):
+    config: Path | None
+    profile: str | None
+    dry_run: bool
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the launcher and return its exit status: 0 only when a session was started or queued."""
+    arguments = _parse(argv)
+    log = _open_log()
+    interrupted: list[int] = []
+    try:
+        answer = anyio.run(_launch_or_stop, sys.stdin.buffer.read(LIMIT + 1), arguments, interrupted)
+    except FxschedError as error:
+        answer = Reply(f"The session could not be started: {error}", 1)
+        _log.error("%s: %s", type(error).__name__, error)
+        _complain(f"{type(error).__name__}: {error}")
+    except Exception as error:
+        answer = Reply("The session could not be started: fxsched itself failed. Please tell your administrator.", 70)
+        _log.exception("internal error")
+        _complain(f"internal error, {type(error).__name__}; see {log or 'the state directory, which cannot be written'}")
+    if interrupted:
+        answer = Reply("The launch was interrupted; no session was left behind.", 128 + interrupted[0])
+    _log.info("exit %d: %s", answer.exit_code, answer.text)
+    print(answer.text, flush=True)
+    return answer.exit_code
+
+
+async def _launch_or_stop(data: bytes, arguments: _Arguments, interrupted: list[int]) -> Reply:
+    """Launch; a signal that asks for the end cancels the launch, which then leaves nothing behind."""
+    answer = Reply("", INTERNAL_ERROR)
+
+    async def stop() -> None:
+        with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+            ready.set()
+            async for number in signals:
+                interrupted.append(number)
+                tasks.cancel_scope.cancel()
+
+    ready = anyio.Event()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(stop)
+        await ready.wait()
+        answer = await launch(data, arguments.config, arguments.profile, dry_run=arguments.dry_run)
+        tasks.cancel_scope.cancel()
+    return answer
+
+
+async def launch(
+    data: bytes, config_path: Path | None = None, profile_name: str | None = None, *, dry_run: bool = False
+) -> Reply:
+    """Turn one request into one session.
+
+    Args:
+        data: FastX's JSON.
+        config_path: the configuration; None looks in the usual places.
+        profile_name: the profile; None lets the rules decide.
+        dry_run: say what would be done, and do nothing.
+
+    Raises:
+        FxschedError: nothing was submitted, or, for ``SubmitUnsettled``, the ledger knows what may have been.
+    """
+    request = parse_request(data)
+    _refuse_other_users(request)
+    os.environ.setdefault("HOME", request.homedir)
+    config = load_config(find_config(config_path, request.config_dir))
+    chosen = profile_name or choose_profile(request, config, lambda: groups_of(request))
+    profile_name, profile = config.profile(chosen)
+    cluster_name, settings = config.cluster(profile.cluster)
+    async with open_cluster(
+        cluster_name,
+        state=state_directory(),
+        adapter=settings.adapter,
+        host=settings.host,
+        options=settings.options,
+    ) as cluster:
+        policy = settings.inherit or ("all" if cluster.adapter.inherits_environment else "fastx")
+        spec = build_spec(
+            request, profile_name, profile, token=new_token(), environment=inherited(policy, os.environ)
+        )
+        _log.info("%s: %s, profile %s, cluster %s", spec.token, request.login, profile_name, cluster_name)
+        if dry_run:
+            from fxsched.fastx.dryrun import describe
+
+            return await describe(cluster, profile_name, spec)
+        return await _start(cluster, spec, profile.wait_for_start)
+
+
+async def _start(cluster: Cluster, spec: JobSpec, seconds: float) -> Reply:
+    job = await cluster.submit(spec)
+    _log.info("%s: job %s", job.token, job.id)
+    if seconds <= 0:
+        return submitted(spec.name, job)
+    try:
+        start = await cluster.wait_for_start(job, seconds, ready=is_ready)
+    except anyio.get_cancelled_exc_class():
+        # FastX takes an interrupted launcher for a failed one and forgets the session: so must the cluster.
+        with anyio.CancelScope(shield=True):
+            await cluster.cancel(job.id)
+        raise
+    return reply(spec.name, job, start, spec.secrets.values())
+
+
+def _refuse_other_users(request: Request) -> None:
+    if request.uid == os.getuid():
+        return
+    raise InvalidRequest(
+        f"the request is {request.login}'s (user {request.uid}), but the launcher runs as user {os.getuid()}, and never "
+        "acts for somebody else. In fastx.env, remove LAUNCH_AS_CURRENT_USER=true: it makes FastX run the launcher as "
+        "its service user, and without it FastX runs the launcher as the user who logged in"
+    )
+
+
+def _parse(argv: Sequence[str] | None) -> _Arguments:
+    parser = argparse.ArgumentParser(
+        prog="fxsched-launch", description="FastX launcher: reads FastX's JSON request on standard input."
+    )
+    parser.add_argument("--config", type=Path, metavar="FILE", help="the configuration file")
+    parser.add_argument("--profile", metavar="NAME", help="the profile, whatever the rules say")
+    parser.add_argument("--dry-run", action="store_true", help="say what would be submitted, and submit nothing")
+    parser.add_argument("--version", action="version", version=f"fxsched {__version__}")
+    found = parser.parse_args(argv)
+    return _Arguments(found.config, found.profile, found.dry_run)
+
+
+def _open_log() -> Path | None:
+    """Send diagnostics to the log in the state directory; return None, and go on, where it cannot be written."""
+    _log.propagate = False
+    _log.setLevel(logging.INFO)
+    _log.addHandler(logging.NullHandler())
+    try:
+        path = state_directory() / "launch.log"
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if path.exists() and path.stat().st_size > LOG_LIMIT:
+            path.replace(path.with_suffix(".log.1"))
+        stream = os.fdopen(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600), "a")
+    except (OSError, RuntimeError):
+        return None
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(process)d %(levelname)s %(message)s"))
+    _log.addHandler(handler)
+    return path
+
+
+def _complain(text: str) -> None:
+    print("fxsched-launch:", " ".join(text.split()), file=sys.stderr)

@@ -1,0 +1,70 @@
+"""A profile's Jinja2 template → the body of the job. Imported only where a profile has one: jinja2 takes its time.
+
+Whatever ``{{ … }}`` gives is one word of the shell, quoted for the place where it stands; a list is several. The filter
+``unquoted`` is the administrator's way to say otherwise, and ``command`` is already the start command's words.
+"""
+
+from __future__ import annotations
+
+from shlex import join
+from typing import TYPE_CHECKING, Any
+
+import jinja2
+
+from fxsched import shelltext
+from fxsched.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+
+class _Unquoted(str):
+    """Text that goes into the script as it is."""
+
+    __slots__ = ()
+
+
+def render(template: str, values: Mapping[str, Any], command: Sequence[str]) -> str:
+    """Return the job's body.
+
+    Args:
+        template: the administrator's.
+        values: what it may use: ``start``, ``request``, ``fields``, ``token``.
+        command: the start script and its arguments, which it may use as ``command``.
+
+    Raises:
+        ConfigurationError: the template is wrong, uses what the request does not have, or puts a value where it
+            cannot be quoted.
+    """
+    words: list[str] = []
+
+    def keep(value: object) -> str:
+        if isinstance(value, _Unquoted):
+            return value
+        if isinstance(value, jinja2.Undefined):
+            return str(value)  # raises: StrictUndefined
+        if isinstance(value, list | tuple):
+            return " ".join(map(keep, value))
+        words.append("" if value is None else str(value))
+        return shelltext.mark(len(words) - 1)
+
+    if shelltext.OPEN in template:
+        raise ConfigurationError("the template holds the private character U+E000")
+    environment = jinja2.Environment(
+        undefined=jinja2.StrictUndefined, finalize=keep, keep_trailing_newline=True, autoescape=False
+    )
+    environment.filters["unquoted"] = _unquoted
+    try:
+        text = environment.from_string(template).render(values, command=_Unquoted(join(command)))
+        return shelltext.fill(text, words)
+    except jinja2.UndefinedError as error:
+        raise ConfigurationError(f"the template needs something that the request does not have: {error}") from None
+    except jinja2.TemplateError as error:
+        raise ConfigurationError(f"the template is wrong: {error}") from None
+
+
+def _unquoted(value: object) -> _Unquoted:
+    text = str(value)
+    if shelltext.OPEN in text:
+        raise ConfigurationError("a value holds the private character U+E000")
+    return _Unquoted(text)
