@@ -75,7 +75,7 @@ class ProcessAdapter(Adapter):
             raise SchedulerUnavailable(f"the jobs on {self.host.label} could not be looked up: {result.complaint}")
         return found
 
-    async def cancel(self, id: JobId) -> None:  # noqa: A002 - the field's own word
+    async def cancel(self, id: JobId) -> None:
         """End the job's members: TERM, then KILL after the grace time."""
         grace = self.options.grace
         result = await self.host.run(self._command("cancel", id, str(grace)), deadline=2 * grace + self._SPARE)

@@ -30,9 +30,7 @@ def parse_status(text: str) -> dict[JobId, JobStatus]:
     return found
 
 
-def _status(
-    id: JobId, word: str, host: str, began: str, letter: str, code: str, ended: str, asked: str
-) -> JobStatus:
+def _status(id: JobId, word: str, host: str, began: str, letter: str, code: str, ended: str, asked: str) -> JobStatus:
     state, cause, exit_code = _STATES.get(word, JobState.RUNNING), None, None
     if word == "alive" and letter in "Tt":
         state = JobState.SUSPENDED

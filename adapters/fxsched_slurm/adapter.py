@@ -103,7 +103,9 @@ class SlurmAdapter(Adapter):
                 raise InvalidRequest(f"{id!r} is not a Slurm job id")
         found: dict[JobId, JobStatus] = {}
         if len(ids) > FEW:
-            own = await self._ask("squeue", "--noheader", "--states=all", f"--format={SQUEUE_FORMAT}", "--me", "--array")
+            own = await self._ask(
+                "squeue", "--noheader", "--states=all", f"--format={SQUEUE_FORMAT}", "--me", "--array"
+            )
             check_answer(own)
             found = _only(ids, parse_squeue(own.text))
         missing = sorted(ids - found.keys())
@@ -114,7 +116,7 @@ class SlurmAdapter(Adapter):
             found |= _only(forgotten, await self._sacct(forgotten))
         return {id: found.get(id) or JobStatus(id=id, state=JobState.GONE, source="squeue") for id in ids}
 
-    async def cancel(self, id: JobId) -> None:  # noqa: A002 - the field's own word
+    async def cancel(self, id: JobId) -> None:
         """Run scancel, which is silent and content about jobs that have ended or never were."""
         if not _ID.fullmatch(id):
             raise InvalidRequest(f"{id!r} is not a Slurm job id")

@@ -1,4 +1,7 @@
-"""What sbatch, squeue and sacct print → ids, statuses, errors. Pure. Sources: squeue(1), sacct(1), and Slurm 22.05.8."""
+"""What sbatch, squeue and sacct print → ids, statuses, errors. Pure.
+
+Sources: squeue(1), sacct(1), and what Slurm 22.05.8 was seen to print.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ if TYPE_CHECKING:
     from fxsched.jobs import Token
 
 SQUEUE_FORMAT: Final = "%i|%T|%V|%S|%e|%N|%r"
-"""Id, state, times of submission, start (or expected start) and end, nodes; then the reason, which may hold anything."""
+"""Id, state, times of submission, (expected) start and end, nodes; last the reason, which may hold anything."""
 
 SACCT_FORMAT: Final = "JobIDRaw,State,ExitCode,Submit,Start,End,NodeList"
 
@@ -162,7 +165,7 @@ def check_answer(result: CommandResult) -> None:
         raise SchedulerUnavailable(f"Slurm could not be asked: {quoted(result)}")
 
 
-def check_cancel(id: JobId, result: CommandResult) -> None:  # noqa: A002 - the field's own word
+def check_cancel(id: JobId, result: CommandResult) -> None:
     """Raise unless scancel worked, or had nothing left to cancel, about which it is silent.
 
     Raises:

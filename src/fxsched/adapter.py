@@ -86,7 +86,7 @@ class Adapter(ABC):
         """
 
     @abstractmethod
-    async def cancel(self, id: JobId) -> None:  # noqa: A002 - the field's own word
+    async def cancel(self, id: JobId) -> None:
         """Ask for the job's end. That the job has ended already, or is unknown, is no error.
 
         ``Cluster`` watches for the end; there is no need to wait for it here.

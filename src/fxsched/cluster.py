@@ -5,7 +5,7 @@ A submission goes through these states; what is in brackets is on disk before th
     token ─► [entry] ─► session directory ─► adapter.submit ─┬─► id ──────────────► [entry with id] ─► Job
                                                  ▲           ├─► refused, or not reached ─► [no entry], error
                                                  │           └─► outcome unknown ─► find(token)
-                                                 │                                   ├─► found: adopt the first, end others
+                                                 │                                   ├─► found: adopt one, end twins
                                                  └──── twice a clean "none" ◄────────┤
                                                                                      └─► SubmitUnsettled, [entry] stays
 
@@ -15,7 +15,7 @@ the submission is finished first and its job then cancelled.
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
 import anyio
@@ -84,7 +84,7 @@ class Start(Struct, frozen=True, kw_only=True):
 
 
 _SUBMITS: Final = 3
-"""A scheduler that answers none of three submits, yet proves each time that nothing came of it, is not worth a fourth."""
+"""A scheduler that answers none of three submits, yet proves that nothing came of them, is not worth a fourth."""
 
 
 class Cluster:
@@ -138,10 +138,8 @@ class Cluster:
 
     async def _unstage(self, token: Token) -> None:
         """Take back what :meth:`_stage` and the ledger hold of a submission that certainly made no job."""
-        try:
+        with suppress(HostError):  # an unreachable home may be why we are here
             await sessions.remove(self._host, token)
-        except HostError:
-            pass  # an unreachable home is why we are here, or the next purge finds the directory
         self.ledger.forget(token)
 
     async def _submit_until_settled(self, spec: JobSpec) -> JobId:
@@ -162,10 +160,8 @@ class Cluster:
         )
 
     async def _end_twin(self, id: JobId) -> None:
-        try:
+        with suppress(SchedulerError, HostError, OutcomeUnknown):  # else the session's lock ends it when it starts
             await self.adapter.cancel(id)
-        except (SchedulerError, HostError, OutcomeUnknown):
-            pass  # the session's lock ends it as soon as it runs
 
     async def _look_up(self, token: Token, trouble: OutcomeUnknown) -> tuple[JobId, ...]:
         """Return the jobs with this token; empty only after two clean answers some time apart said so."""

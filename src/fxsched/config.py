@@ -201,9 +201,7 @@ def _config(data: Mapping[str, object], path: Path) -> Config:
     return Config(clusters=clusters, profiles=profiles, rules=rules, path=path)
 
 
-def _tables(
-    data: Mapping[str, object], section: str, read: Callable[[object, str], Any]
-) -> dict[str, Any]:
+def _tables(data: Mapping[str, object], section: str, read: Callable[[object, str], Any]) -> dict[str, Any]:
     tables = as_table(data.get(section, {}), section)
     return {name: read(table, f"{section}.{name}") for name, table in tables.items()}
 

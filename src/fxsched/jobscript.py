@@ -24,7 +24,8 @@ TOKEN_VARIABLE: Final = "FXSCHED_TOKEN"
 
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SHEBANG: Final = "#!/bin/sh"
-# An assignment to these fails or misleads: bash keeps the first line read-only, the second is each shell's own state, or this job's.
+# An assignment to these fails or misleads: bash keeps the first line read-only; the rest is each shell's own state,
+# or the job's.
 _SHELL_OWN: Final = frozenset({"BASHOPTS", "BASH_VERSINFO", "EUID", "PPID", "SHELLOPTS", "UID"}) | frozenset(
     {"IFS", "OLDPWD", "OPTIND", "PWD", "SHLVL", "_", TOKEN_VARIABLE}
 )
@@ -42,8 +43,8 @@ say() { printf 'fxsched: %s\n' "$*" >&2; }
 # A report appears whole or not at all.
 report() { printf '%s\n' "$2" >"$d/$1.$job" && mv -f "$d/$1.$job" "$d/$1"; }
 
-# A job that its scheduler runs again after a crash, although it had ended, must not begin a second session. One that was
-# ended by a signal was preempted, or its node went down: it may.
+# A job that its scheduler runs again after a crash, although it had ended, must not begin a second session. One that
+# was ended by a signal was preempted, or its node went down: it may.
 if read -r code _ 2>/dev/null <"$d/ended" && [ "$code" -lt 128 ]; then
     say "the session has ended already, with exit code $code."
     exit "$code"
@@ -128,9 +129,7 @@ fi
 """
 
 
-def render_script(
-    directory: str, spec: JobSpec, *, job_id_variable: str = "", unset: Iterable[str] = ()
-) -> bytes:
+def render_script(directory: str, spec: JobSpec, *, job_id_variable: str = "", unset: Iterable[str] = ()) -> bytes:
     """Return the job script of the session whose files lie in ``directory`` (an absolute path on the node).
 
     Of ``spec`` only the token and the way of waiting are used. ``job_id_variable`` and ``unset`` are the adapter's.

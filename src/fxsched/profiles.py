@@ -269,9 +269,7 @@ def _start_command(
     return (script, *profile.start_args)
 
 
-def _render(
-    template: str, request: Request, values: Mapping[str, Any], command: tuple[str, ...], token: Token
-) -> str:
+def _render(template: str, request: Request, values: Mapping[str, Any], command: tuple[str, ...], token: Token) -> str:
     from fxsched.template import render
 
     given = {

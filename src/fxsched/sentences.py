@@ -21,6 +21,7 @@ _CAUSES: Final = {
     EndCause.UNKNOWN: "nobody can say why",
 }
 
+
 def end_sentence(status: JobStatus) -> str:
     """Return why a job ended, as the end of a sentence."""
     if status.cause is EndCause.FAILED or status.cause is None:

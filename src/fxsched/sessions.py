@@ -32,18 +32,23 @@ LOG: Final = "job.log"
 DEADLINE: Final = 20.0
 """Seconds for a few small files; a home directory that hangs on NFS takes longer, and is better reported."""
 
-_ROOT: Final = 'd=${HOME:?is not set}/.local/state/fxsched/sessions/$1\n'
+_ROOT: Final = "d=${HOME:?is not set}/.local/state/fxsched/sessions/$1\n"
 
 # The command comes first, in $2 bytes, and gets its name last: the job waits for it.
-_STAGE: Final = _ROOT + r"""
+_STAGE: Final = (
+    _ROOT
+    + r"""
 umask 077
 mkdir -p "${d%/*}" && mkdir "$d" &&
 head -c "$2" >"$d/command.new" && cat >"$d/stdin" &&
 chmod 700 "$d/command.new" && mv "$d/command.new" "$d/command" && printf %s "$d"
 """
+)
 
 # Listing the directory makes an NFS client look again for files that it believes not to be there.
-_READ: Final = _ROOT + r"""
+_READ: Final = (
+    _ROOT
+    + r"""
 ls "$d" >/dev/null 2>&1
 for f in started ended; do
     if read -r line 2>/dev/null <"$d/$f"; then printf '%s %s\n' "$f" "$line"; fi
@@ -55,6 +60,7 @@ for f in output job.log; do
     tail -c "$n" "$d/$f"
 done
 """
+)
 
 _DISCARD: Final = _ROOT + 'rm -f "$d/command" "$d/stdin"\n'
 _REMOVE: Final = _ROOT + 'rm -rf "$d"\n'

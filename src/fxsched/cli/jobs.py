@@ -89,9 +89,7 @@ def submit(
 @click.command()
 @_common_options
 @click.argument("ids", nargs=-1, required=True)
-def status(
-    config: Path | None, cluster: str | None, profile: str | None, as_json: bool, ids: tuple[str, ...]
-) -> None:
+def status(config: Path | None, cluster: str | None, profile: str | None, as_json: bool, ids: tuple[str, ...]) -> None:
     """Print how the jobs IDS stand."""
     settings = load_config(find_config(config))
 
@@ -113,9 +111,7 @@ def status(
 @click.command()
 @_common_options
 @click.argument("ids", nargs=-1, required=True)
-def cancel(
-    config: Path | None, cluster: str | None, profile: str | None, as_json: bool, ids: tuple[str, ...]
-) -> None:
+def cancel(config: Path | None, cluster: str | None, profile: str | None, as_json: bool, ids: tuple[str, ...]) -> None:
     """Cancel the jobs IDS, and wait until their end has been seen."""
     settings = load_config(find_config(config))
 
@@ -130,7 +126,7 @@ def cancel(
 
 
 def _destination(config: Config, cluster: str | None, profile: str | None) -> tuple[str, str, ProfileSettings]:
-    """Return the names of the cluster and the profile that the options mean, and the profile; none goes with a cluster."""
+    """Return the cluster's name, the profile's name and the profile that the options mean."""
     if cluster and profile:
         raise click.UsageError("--cluster and --profile exclude each other: a profile names its cluster")
     if cluster:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from shlex import join
 from typing import TYPE_CHECKING, NoReturn
 
@@ -15,23 +16,21 @@ if TYPE_CHECKING:
     from fxsched.jobs import JobSpec
 
 
-class _Rehearsed(Exception):  # noqa: N818 - no error: the rehearsal is over
+class _Rehearsed(Exception):
     """The adapter wanted to run its first command."""
 
 
 async def describe(cluster: Cluster, profile: str, spec: JobSpec) -> Reply:
     """Return, as text, what would be submitted. Secrets appear by name only."""
 
-    def refuse(command: Command) -> NoReturn:
+    def refuse(_: Command) -> NoReturn:
         raise _Rehearsed
 
     host = ScriptedHost(refuse)
     public = public_spec(spec, f"~/.local/state/fxsched/sessions/{spec.token}", cluster.adapter)
     adapter = type(cluster.adapter)(host, cluster.adapter.options)
-    try:
+    with suppress(_Rehearsed):
         await adapter.submit(public)
-    except _Rehearsed:
-        pass
     needs = spec.resources
     lines = [
         f"Nothing was submitted. Profile {profile!r} on cluster {cluster.name!r} would run",

@@ -61,7 +61,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         answer = Reply("The session could not be started: fxsched itself failed. Please tell your administrator.", 70)
         _log.exception("internal error")
-        _complain(f"internal error, {type(error).__name__}; see {log or 'the state directory, which cannot be written'}")
+        _complain(
+            f"internal error, {type(error).__name__}; see {log or 'the state directory, which cannot be written'}"
+        )
     if interrupted:
         answer = Reply("The launch was interrupted; no session was left behind.", 128 + interrupted[0])
     _log.info("exit %d: %s", answer.exit_code, answer.text)
@@ -118,9 +120,7 @@ async def launch(
         options=settings.options,
     ) as cluster:
         policy = settings.inherit or ("all" if cluster.adapter.inherits_environment else "fastx")
-        spec = build_spec(
-            request, profile_name, profile, token=new_token(), environment=inherited(policy, os.environ)
-        )
+        spec = build_spec(request, profile_name, profile, token=new_token(), environment=inherited(policy, os.environ))
         _log.info("%s: %s, profile %s, cluster %s", spec.token, request.login, profile_name, cluster_name)
         if dry_run:
             from fxsched.fastx.dryrun import describe
@@ -148,9 +148,9 @@ def _refuse_other_users(request: Request) -> None:
     if request.uid == os.getuid():
         return
     raise InvalidRequest(
-        f"the request is {request.login}'s (user {request.uid}), but the launcher runs as user {os.getuid()}, and never "
-        "acts for somebody else. In fastx.env, remove LAUNCH_AS_CURRENT_USER=true: it makes FastX run the launcher as "
-        "its service user, and without it FastX runs the launcher as the user who logged in"
+        f"the request is {request.login}'s (user {request.uid}), but the launcher runs as user {os.getuid()}, and it "
+        "never acts for somebody else. In fastx.env, remove LAUNCH_AS_CURRENT_USER=true: it makes FastX run the "
+        "launcher as its service user, and without it FastX runs the launcher as the user who logged in"
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 import anyio
@@ -49,45 +50,48 @@ class LocalHost:
         """Run ``argv``; see ``Host.run``."""
         revealed = {name: secret.reveal() for name, secret in secrets.items()}
         process = await _start(argv, self._base | dict(environment) | revealed)
-        output = {"stdout": bytearray(), "stderr": bytearray()}
-
-        async def drain(stream: ByteReceiveStream, name: str) -> None:
-            async for chunk in stream:
-                output[name] += chunk
-
-        assert process.stdin and process.stdout and process.stderr  # noqa: S101 - for the type checker: all are pipes
         try:
             with anyio.fail_after(deadline):
-                async with anyio.create_task_group() as feeding:
-                    feeding.start_soon(_feed, process.stdin, stdin)
-                    async with anyio.create_task_group() as draining:
-                        draining.start_soon(drain, process.stdout, "stdout")
-                        draining.start_soon(drain, process.stderr, "stderr")
-                        code = await process.wait()
-                        draining.cancel_scope.deadline = anyio.current_time() + LINGER
-                    feeding.cancel_scope.cancel()
+                result = await _communicate(process, stdin)
         except TimeoutError:
             raise OutcomeUnknown(f"{argv[0]} did not answer within {deadline:g} s on {self.label}") from None
         finally:
             await _end(process)
-        return CommandResult(code if code >= 0 else 128 - code, bytes(output["stdout"]), bytes(output["stderr"]))
+        return result
 
 
 async def _start(argv: Sequence[str], environment: Mapping[str, str]) -> Process:
     """Start ``argv`` as the leader of its own session, so that all of it can be ended together."""
     try:
         with anyio.CancelScope(shield=True):
-            return await anyio.open_process(
+            process = await anyio.open_process(
                 list(argv), stdin=subprocess.PIPE, env=environment, start_new_session=True
             )
     except (FileNotFoundError, PermissionError, NotADirectoryError) as error:
         raise CommandNotFound(f"{argv[0]} cannot be run on this machine: {error.strerror}") from None
     except (OSError, ValueError) as error:
         raise HostUnreachable(f"{argv[0]} could not be started on this machine: {error}") from None
+    return process
 
 
-async def _feed(stream: ByteSendStream, data: bytes) -> None:
+async def _communicate(process: Process, stdin: bytes) -> CommandResult:
+    """Feed the process and collect what it prints, until it has ended."""
+    stdout, stderr = bytearray(), bytearray()
+    async with anyio.create_task_group() as feeding:
+        feeding.start_soon(_feed, process.stdin, stdin)
+        async with anyio.create_task_group() as draining:
+            draining.start_soon(_drain, process.stdout, stdout)
+            draining.start_soon(_drain, process.stderr, stderr)
+            code = await process.wait()
+            draining.cancel_scope.deadline = anyio.current_time() + LINGER
+        feeding.cancel_scope.cancel()
+    return CommandResult(code if code >= 0 else 128 - code, bytes(stdout), bytes(stderr))
+
+
+async def _feed(stream: ByteSendStream | None, data: bytes) -> None:
     """Write standard input. A command that ends without reading it all has its reasons."""
+    if stream is None:
+        return
     try:
         async with stream:
             if data:
@@ -96,13 +100,17 @@ async def _feed(stream: ByteSendStream, data: bytes) -> None:
         pass
 
 
+async def _drain(stream: ByteReceiveStream | None, into: bytearray) -> None:
+    if stream is not None:
+        async for chunk in stream:
+            into += chunk
+
+
 async def _end(process: Process) -> None:
     """Leave nothing of the command behind if it was interrupted; close its pipes in any case."""
     with anyio.CancelScope(shield=True):
         if process.returncode is None:
-            try:
+            with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
             await process.wait()
         await process.aclose()

@@ -1,0 +1,73 @@
+"""Puts a simulated cluster's commands into a directory."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from importlib import import_module
+from pathlib import Path
+
+from .engine import Cluster
+from .model import Node, Queue, Settings
+
+_WRAPPER = """\
+#!{python} -SEXutf8
+import sys
+sys.path.append({source!r})
+from fxsched_fakes.frame import main
+main({scheduler!r}, {command!r}, {state!r})
+"""
+
+
+def install(
+    directory: str | os.PathLike[str],
+    scheduler: str = "slurm",
+    state: str | os.PathLike[str] | None = None,
+    **settings: object,
+) -> Cluster:
+    """Sets up a cluster and writes its commands into `directory`, which goes on PATH; returns the cluster.
+
+    Its state lies in `state`, by default beside the directory, with `.state` appended. `settings` are those of
+    `model.Settings`, with plain dictionaries for nodes and queues; `nodes` may be a number: so many like the default
+    ones. A wrapper names the state directory and this Python itself and reads no environment variable.
+    """
+    directory = Path(os.path.realpath(directory))
+    place = Path(os.path.realpath(state if state is not None else f"{directory}.state"))
+    directory.mkdir(parents=True, exist_ok=True)
+    place.mkdir(parents=True, exist_ok=True, mode=0o700)
+    chosen = default_settings(scheduler)
+    nodes = settings.pop("nodes", None)
+    if isinstance(nodes, int):
+        chosen = default_settings(scheduler, nodes)
+    elif nodes is not None:
+        settings["nodes"] = nodes
+    (place / "cluster.json").write_text(json.dumps(chosen.as_json() | settings, indent=1))
+    Settings.from_json(json.loads((place / "cluster.json").read_text()))
+    package = import_module(f"fxsched_fakes.{scheduler}")
+    source = str(Path(__file__).resolve().parent.parent)
+    for command in package.COMMANDS:
+        path = directory / command
+        path.write_text(
+            _WRAPPER.format(
+                python=sys.executable, source=source, scheduler=scheduler, command=command, state=str(place)
+            )
+        )
+        path.chmod(0o755)
+    return Cluster(place)
+
+
+def default_settings(scheduler: str = "slurm", nodes: int = 4) -> Settings:
+    """A queue `debug` on the first half of the nodes, for an hour at most, and a queue `gpu` on the others."""
+    half = max(1, nodes // 2)
+    names = [f"n{number}" for number in range(1, nodes + 1)]
+    queues = [
+        Queue(name="debug", nodes=names[:half], max_time=3600, default_time=600, max_nodes=half, default=True, up=True)
+    ]
+    if names[half:]:
+        queues.append(Queue(name="gpu", nodes=names[half:], max_time=86400, default_time=1800))
+    return Settings(
+        scheduler=scheduler,
+        nodes=[Node(name=name, cores=16, memory=64000, gpus=0 if name in names[:half] else 2) for name in names],
+        queues=queues,
+    )
