@@ -86,6 +86,9 @@ class Start(Struct, frozen=True, kw_only=True):
 _SUBMITS: Final = 3
 """A scheduler that answers none of three submits, yet proves that nothing came of them, is not worth a fourth."""
 
+_COMPANY: Final = 20
+"""Other live jobs that a launch asks about."""
+
 
 class Cluster:
     """Submits, asks and cancels, with the design's promises. Safe for concurrent use by many tasks."""
@@ -220,10 +223,17 @@ class Cluster:
         final = _with_evidence(status, report, entry, self._timing.gone)
         if final.state is JobState.ENDED:
             self.ledger.end(replace(entry, status=final))
-            await sessions.discard(self._host, entry.token)
+            await self._tidy(entry.token)
         elif entry.gone_at is None:
             self.ledger.write(replace(entry, gone_at=status.observed_at))
         return final
+
+    async def _tidy(self, token: Token) -> None:
+        """Remove what is private of an ended session, and all that is left of those that ended long ago."""
+        with suppress(HostError):  # what stays is unreachable for us, and so for now for everybody
+            await sessions.discard(self._host, token)
+            for old in self.ledger.purge(self.name):
+                await sessions.remove(self._host, old)
 
     async def report(self, token: Token) -> Report:
         """Return what the job itself says of its session.
@@ -237,8 +247,11 @@ class Cluster:
         """Watch a new job until it is ``ready`` by its own report, has ended, or ``seconds`` have passed.
 
         The report is looked at often, the scheduler asked seldom: it is not what a launch should wear out. A command
-        that has started gets a moment to become ready, or to fail.
+        that has started gets a moment to become ready, or to fail. The question about the job is also asked about some
+        of the user's other live ones: it costs no more, and the ends that nobody asked about get into the ledger.
         """
+        others = [entry.job for entry in self.ledger.live(self.name) if entry.job not in (None, job.id)]
+        company = [id for id in others[:_COMPANY] if id]
         begin = anyio.current_time()
         deadline = begin + seconds
         asks = _backoff(first=0.5, factor=2.0, longest=8.0)
@@ -259,18 +272,24 @@ class Cluster:
                 if status is not None and status.state is JobState.ENDED:
                     break
             await anyio.sleep(min(0.1, deadline - time))
-        status, trouble = await self._status_at_end(job.id) if ended else await self._status_or_trouble(job.id)
+        status, trouble = await self._last_status(job.id, company, until_end=ended)
         return Start(status=status, report=await self._report_or_nothing(job.token), trouble=trouble)
 
-    async def _status_at_end(self, id: JobId) -> tuple[JobStatus | None, str]:
-        """Return the status of a job whose end marker is written: its scheduler needs a moment to notice the end."""
+    async def _last_status(
+        self, id: JobId, company: Iterable[JobId], *, until_end: bool
+    ) -> tuple[JobStatus | None, str]:
+        """Return the status that a launch ends with, within moments: its user waits.
+
+        A job whose end marker is written gets these moments for its scheduler to notice the end.
+        """
+        status, trouble = None, f"{self.adapter.name} has not answered yet"
         with anyio.move_on_after(self._timing.settle_start):
             for pause in _backoff():
-                status, trouble = await self._status_or_trouble(id)
-                if status is None or status.state in (JobState.ENDED, JobState.GONE):
-                    return status, trouble
+                status, trouble = await self._status_or_trouble(id, company)
+                if status is None or not until_end or status.state in (JobState.ENDED, JobState.GONE):
+                    break
                 await anyio.sleep(pause)
-        return await self._status_or_trouble(id)
+        return status, trouble
 
     async def _report_or_nothing(self, token: Token) -> Report:
         try:
@@ -278,9 +297,9 @@ class Cluster:
         except HostError:
             return sessions.Report()
 
-    async def _status_or_trouble(self, id: JobId) -> tuple[JobStatus | None, str]:
+    async def _status_or_trouble(self, id: JobId, company: Iterable[JobId] = ()) -> tuple[JobStatus | None, str]:
         try:
-            return (await self.status([id]))[id], ""
+            return (await self.status([id, *company]))[id], ""
         except SchedulerUnavailable as error:
             return None, str(error)
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
@@ -71,9 +72,9 @@ class Ledger:
         """Remove the live entry of a submission that certainly made no job."""
         (self._live / _file(token)).unlink(missing_ok=True)
 
-    def live(self) -> Iterator[Entry]:
-        """Yield the live entries, oldest name first. An entry that cannot be read is passed over, not removed."""
-        yield from _entries(self._live)
+    def live(self, cluster: str) -> Iterator[Entry]:
+        """Yield the cluster's live entries. One that cannot be read is passed over, not removed."""
+        return (entry for entry in _entries(self._live) if entry.cluster == cluster)
 
     def by_job(self, cluster: str, ids: frozenset[JobId]) -> dict[JobId, Entry]:
         """Return the entries of these jobs of a cluster: the live ones, and for the rest the ended ones.
@@ -89,13 +90,11 @@ class Ledger:
             found |= {e.job: e for e in sorted(entries, key=lambda e: e.submitted_at) if e.job}
         return found
 
-    def purge(self) -> list[Entry]:
-        """Remove the entries that ended long ago, and return them."""
-        limit = time.time() - KEEP_ENDED
-        old = []
-        for entry in _entries(self._ended, before=limit):
-            (self._ended / _file(entry.token)).unlink(missing_ok=True)
-            old.append(entry)
+    def purge(self, cluster: str) -> list[Token]:
+        """Remove the cluster's entries that ended long ago, and return their tokens."""
+        old = [e.token for e in _entries(self._ended, before=time.time() - KEEP_ENDED) if e.cluster == cluster]
+        for token in old:
+            (self._ended / _file(token)).unlink(missing_ok=True)
         return old
 
 
@@ -119,7 +118,8 @@ def _write(folder: Path, entry: Entry) -> None:
         finally:
             os.close(directory)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
         raise LedgerError(
             f"the ledger in {folder} cannot be written ({error.strerror}). Nothing is submitted without it: "
             "see to free space and permissions there, or set FXSCHED_STATE to another directory"

@@ -74,6 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 async def _launch_or_stop(data: bytes, arguments: _Arguments, interrupted: list[int]) -> Reply:
     """Launch; a signal that asks for the end cancels the launch, which then leaves nothing behind."""
     answer = Reply("", INTERNAL_ERROR)
+    failure: Exception | None = None
 
     async def stop() -> None:
         with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
@@ -86,8 +87,13 @@ async def _launch_or_stop(data: bytes, arguments: _Arguments, interrupted: list[
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(stop)
         await ready.wait()
-        answer = await launch(data, arguments.config, arguments.profile, dry_run=arguments.dry_run)
+        try:
+            answer = await launch(data, arguments.config, arguments.profile, dry_run=arguments.dry_run)
+        except Exception as error:  # kept out of the task group, which would wrap it
+            failure = error
         tasks.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
     return answer
 
 

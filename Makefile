@@ -1,0 +1,61 @@
+# The commands of README.md. Everything is installed into VENV; nothing else of the machine is touched, except by
+# test-real, which installs Slurm where it is root.
+
+VENV := .venv
+PYTHON := $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $$p && break; done)
+BIN := $(VENV)/bin
+FAST := tests --ignore=tests/real
+
+.PHONY: demo test test-other test-real lint format bench clean
+
+demo: $(VENV)/.installed
+	@$(BIN)/python -m fxsched_fakes.demo
+
+test: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -n auto $(FAST)
+
+# The fast suite once more, on the newest other Python that this machine has; content where there is none.
+test-other: $(VENV)/.installed-dev
+	@own=$$($(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
+	for v in 3.14 3.13 3.12 3.11; do \
+	    [ $$v != $$own ] && python$$v -c 'import venv, ensurepip' >/dev/null 2>&1 || continue; \
+	    exec $(MAKE) --no-print-directory test VENV=.venv-$$v PYTHON=python$$v; \
+	done; \
+	echo "There is no Python 3.11 or newer here besides $$own."
+
+test-real: $(VENV)/.installed-dev
+	@sh tests/real/install_slurm.sh
+	$(BIN)/python -m pytest -n 2 --dist loadfile tests/real
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.installed-dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.installed-dev
+	$(BIN)/python -m bench
+
+clean:
+	rm -rf .venv .venv-* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+$(VENV)/.made:
+	@[ -n "$(PYTHON)" ] || { echo "fxsched needs Python 3.11 or newer, and there is none on PATH." \
+	    "Install one, or say where it is: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "$(PYTHON) has no venv module." \
+	    "On Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.installed: $(VENV)/.made pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable .
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.made pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@touch $@ $(VENV)/.installed
