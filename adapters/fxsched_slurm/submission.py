@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fxsched.errors import SubmitRejected
 from fxsched.units import MIB, ceil_div
 
 if TYPE_CHECKING:
@@ -15,7 +16,14 @@ def sbatch_options(spec: JobSpec) -> list[str]:
 
     Every value is joined to its option by "=", so that none can be taken for another option. Slurm counts memory in MiB
     on each node and time in minutes; both round up. The administrator's native options come last, where they win.
+
+    Raises:
+        SubmitRejected: the native options do not begin with an option.
     """
+    if spec.native and not spec.native[0].startswith("-"):
+        raise SubmitRejected(
+            f"native begins with {spec.native[0]!r}, which sbatch would take for a script: begin with an option"
+        )
     needs = spec.resources
     options = {
         "job-name": spec.job_name,

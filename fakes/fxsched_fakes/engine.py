@@ -14,13 +14,12 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import shutil
 import signal
 import sys
 import time
 from types import TracebackType
 
-from . import processes
+from . import files, processes
 from .model import FOREVER, Cause, Job, Settings, State, Wait
 from .placement import place
 
@@ -72,7 +71,7 @@ class Cluster:
 
     def save_settings(self) -> None:
         """Makes changed settings last, inside a transaction."""
-        _replace(f"{self.directory}/cluster.json", json.dumps(self.settings.as_json(), indent=1))
+        files.replace(f"{self.directory}/cluster.json", json.dumps(self.settings.as_json(), indent=1))
 
     def _save(self) -> None:
         state = {
@@ -83,7 +82,7 @@ class Cluster:
         }
         text = json.dumps(state)
         if text != self._saved:
-            _replace(f"{self.directory}/state.json", text)
+            files.replace(f"{self.directory}/state.json", text)
 
     # --- time
 
@@ -127,11 +126,11 @@ class Cluster:
         job.begin = max(job.begin, job.submitted)
         self.jobs[job.id] = job
         directory = self.directory_of(job)
-        shutil.rmtree(directory, ignore_errors=True)  # left by a lost job with the same id
+        files.remove(directory)  # left by a lost job with the same id
         os.makedirs(directory, 0o700)
-        _write(f"{directory}/script", script, 0o700)
+        files.write(f"{directory}/script", script, 0o700)
         pairs = (os.fsencode(f"{name}={value}") for name, value in environment.items())
-        _write(f"{directory}/environment", b"\0".join(pairs), 0o600)
+        files.write(f"{directory}/environment", b"\0".join(pairs), 0o600)
         return job
 
     def take_id(self) -> int:
@@ -203,7 +202,7 @@ class Cluster:
         """Drops a job without a trace, processes and all."""
         if job.live:
             self._kill_all(job)
-        shutil.rmtree(self.directory_of(job), ignore_errors=True)
+        files.remove(self.directory_of(job))
         del self.jobs[job.id]
 
     def drain(self, node: str) -> None:
@@ -272,7 +271,7 @@ class Cluster:
                 str(job.id),
                 str(job.attempt),
             ],
-            {"PATH": os.defpath, "LC_ALL": "C.UTF-8"},
+            {"PATH": os.defpath, "LC_ALL": "C.UTF-8", processes.RUNNER_MARK: self.directory},
             setsid=True,
             setsigmask=[signal.SIGCHLD, signal.SIGUSR1],
             setsigdef=[signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP],
@@ -338,14 +337,3 @@ class Cluster:
         if job.runner and processes.start_time(job.runner[0]) == job.runner[1]:
             return job.runner[0]
         return None
-
-
-def _replace(path: str, content: str) -> None:
-    with open(f"{path}.{os.getpid()}", "w") as file:
-        file.write(content)
-    os.replace(f"{path}.{os.getpid()}", path)
-
-
-def _write(path: str, content: bytes, mode: int) -> None:
-    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
-        file.write(content)

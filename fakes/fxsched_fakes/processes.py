@@ -11,6 +11,7 @@ import time
 from contextlib import suppress
 
 MARK = "FXSCHED_FAKES_JOB"
+RUNNER_MARK = "FXSCHED_FAKES_RUNNER"
 _PR_SET_CHILD_SUBREAPER = 36
 _SWEEPS = 50  # a fork bomb is not worth more
 
@@ -32,9 +33,10 @@ def adopt_orphans() -> None:
 def of_job(mark: str, leader: int | None, runner: int | None) -> set[int]:
     """Process ids of everything that belongs to the job with this mark, whose script is the process `leader`.
 
-    All descendants of `runner` belong to it, the runner itself does not.
+    All descendants of `runner` belong to it, the runner itself does not, and neither do other jobs' runners: one
+    becomes its child when a job submits a job, and when one that ends makes room for another.
     """
-    wanted = os.fsencode(f"{MARK}={mark}")
+    wanted, not_wanted = os.fsencode(f"{MARK}={mark}"), os.fsencode(f"{RUNNER_MARK}=")
     found: set[int] = set()
     parents: dict[int, int] = {}
     for entry in os.listdir("/proc"):
@@ -50,10 +52,13 @@ def of_job(mark: str, leader: int | None, runner: int | None) -> set[int]:
             continue
         try:
             with open(f"/proc/{pid}/environ", "rb") as file:
-                if wanted in file.read().split(b"\0"):
-                    found.add(pid)
+                environment = file.read().split(b"\0")
         except OSError:
             continue
+        if wanted in environment:
+            found.add(pid)
+        elif any(pair.startswith(not_wanted) for pair in environment):
+            del parents[pid]
     grown = True
     while grown:
         children = {pid for pid, parent in parents.items() if parent in found or parent == runner} - found

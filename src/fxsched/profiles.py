@@ -16,6 +16,7 @@ from fxsched.units import format_duration, format_size, parse_duration, parse_si
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from fxsched.adapter import Adapter
     from fxsched.config import Config, FieldSettings, Inherit, ProfileSettings
     from fxsched.fastx.request import Request
     from fxsched.jobs import Token
@@ -131,9 +132,9 @@ def placement(name: str, profile: ProfileSettings, values: Mapping[str, Value] =
     return needs | {"resources": resources, "exclusive": profile.exclusive, "native": tuple(profile.native)}
 
 
-def inherited(policy: Inherit, environment: Mapping[str, str]) -> dict[str, str]:
-    """Return what a job gets of the launcher's ``environment`` under a cluster's policy."""
-    match policy:
+def inherited(policy: Inherit | None, adapter: Adapter, environment: Mapping[str, str]) -> dict[str, str]:
+    """Return what a job gets of the launcher's ``environment`` under a cluster's policy, or its adapter's habit."""
+    match policy or ("all" if adapter.inherits_environment else "fastx"):
         case "all":
             return dict(environment)
         case "none":

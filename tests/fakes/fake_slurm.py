@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from fxsched_fakes import Cluster, faults, install
-from fxsched_fakes.processes import MARK
+from fxsched_fakes.processes import MARK, RUNNER_MARK
 
 PATIENCE = 20
 
@@ -95,7 +95,7 @@ class Slurm:
 
     def processes(self) -> dict[int, str]:
         """Every process of a job of this cluster, and every runner beside one."""
-        marks = (f"@{self.state}".encode(), f"{self.state}\0".encode())
+        marks = f"@{self.state}".encode(), f"{RUNNER_MARK}={self.state}".encode()
         found = {}
         for entry in Path("/proc").iterdir():
             if not entry.name.isdigit():
@@ -104,8 +104,8 @@ class Slurm:
                 environment, command = (entry / "environ").read_bytes(), (entry / "cmdline").read_bytes()
             except OSError:
                 continue
-            carried = [word for word in environment.split(b"\0") if word.startswith(MARK.encode())]
-            if any(word.endswith(marks[0]) for word in carried) or (b"runner.py" in command and marks[1] in command):
+            pairs = environment.split(b"\0")
+            if marks[1] in pairs or any(pair.startswith(MARK.encode()) and pair.endswith(marks[0]) for pair in pairs):
                 found[int(entry.name)] = os.fsdecode(command.replace(b"\0", b" "))
         return found
 

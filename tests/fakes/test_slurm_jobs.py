@@ -141,6 +141,17 @@ def test_no_process_of_a_job_survives_it(make_slurm: type[Slurm], escape: str, e
     wait_for(lambda: not slurm.processes(), lambda: f"left: {slurm.processes()}")
 
 
+def test_a_job_that_a_job_submitted_outlives_it(make_slurm: type[Slurm]) -> None:
+    slurm, other = make_slurm(), make_slurm()
+    inner = f"{slurm.bin}/sbatch --wrap 'sleep 60'; {other.bin}/sbatch --wrap 'sleep 60'"
+    outer = slurm.submit(f"{inner}; echo > submitted; until [ -e go ]; do sleep 0.01; done")
+    slurm.await_file("submitted")
+    (slurm.home / "go").touch()
+    slurm.await_state(outer, "COMPLETED")
+    assert (slurm.show("2"), other.show("1")) == ("RUNNING", "RUNNING")
+    assert len(slurm.processes()) == len(other.processes()) > 1
+
+
 def test_a_job_may_cancel_itself(slurm: Slurm) -> None:
     job = slurm.submit(f"{slurm.bin}/scancel $SLURM_JOB_ID; sleep 60")
     slurm.await_state(job, "CANCELLED")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 
-from ..model import Job, State
-from .launch import file_names
+from ..model import Job, State, Wait
+from .launch import file_paths
 from .values import STATES, duration, exit_status, limit, moment, node_list, reason, size, state_word
 
 FIRST_PRIORITY = 4294901760
@@ -63,6 +63,25 @@ def nodes(job: Job) -> int:
     return len(job.on) or job.nodes
 
 
+def cpus(job: Job) -> str:
+    """Those asked for; an exclusive job has all of its nodes once it has them."""
+    return str(job.cores * len(job.on)) if job.exclusive and job.on else job.extra.get("cpus", "1")
+
+
+def wait_status(job: Job) -> str:
+    """The exit status as wait(2) has it: this one column of 22.05.8 shows it raw."""
+    code, _, number = exit_status(job).partition(":")
+    return str(int(code) * 256 + int(number))
+
+
+def dependencies(job: Job) -> str:
+    """Those that are left, as 22.05.8 shows them."""
+    if job.state != State.QUEUED or not job.after:
+        return "(null)"
+    never = "failed" if job.wait == Wait.DEPENDENCY_NEVER else "unfulfilled"
+    return ",".join(f"{part}({never})" for part in job.extra["dependency"].split(","))
+
+
 def _extra(name: str, absent: str = "(null)") -> Show:
     return lambda job, _: job.extra.get(name, absent)
 
@@ -79,13 +98,13 @@ LETTERS: dict[str, tuple[str, Show]] = {
     "a": ("ACCOUNT", _extra("account")),
     "B": ("EXEC_HOST", lambda job, _: job.on[0] if job.on else "n/a"),
     "c": ("MIN_CPUS", _extra("cpus_per_task", "1")),
-    "C": ("CPUS", _extra("cpus", "1")),
+    "C": ("CPUS", lambda job, _: cpus(job)),
     "d": ("MIN_TMP_DISK", _always("0")),
     "D": ("NODES", lambda job, _: str(nodes(job))),
     "e": ("END_TIME", lambda job, view: view.moment(end(job))),
     "E": (
         "DEPENDENCY",
-        lambda job, _: job.extra.get("dependency", "(null)") if job.state == State.QUEUED else "(null)",
+        lambda job, _: dependencies(job),
     ),
     "f": ("FEATURES", _always("(null)")),
     "g": ("GROUP", _extra("group")),
@@ -132,13 +151,13 @@ NAMES: dict[str, tuple[str, Show]] = {
     "qos": LETTERS["q"], "prioritylong": LETTERS["Q"], "reason": LETTERS["r"], "reasonlist": LETTERS["R"],
     "starttime": LETTERS["S"], "statecompact": LETTERS["t"], "state": LETTERS["T"], "username": LETTERS["u"],
     "userid": LETTERS["U"], "reservation": LETTERS["v"], "submittime": LETTERS["V"], "wckey": LETTERS["w"],
-    "licenses": LETTERS["W"], "exc_nodes": LETTERS["x"], "nice": LETTERS["y"], "schednodes": LETTERS["Y"],
+    "licenses": LETTERS["W"], "nice": LETTERS["y"], "schednodes": LETTERS["Y"],
     "workdir": LETTERS["Z"],
-    "exit_code": ("EXIT_CODE", lambda job, _: exit_status(job).partition(":")[0]),
+    "exit_code": ("EXIT_CODE", lambda job, _: wait_status(job)),
     "restartcnt": ("RESTART_COUNT", lambda job, _: str(job.attempt)),
-    "stdin": ("STDIN", lambda job, _: file_names(job)[0]),
-    "stdout": ("STDOUT", lambda job, _: file_names(job)[1]),
-    "stderr": ("STDERR", lambda job, _: file_names(job)[2]),
+    "stdin": ("STDIN", lambda job, _: file_paths(job)[0]),
+    "stdout": ("STDOUT", lambda job, _: file_paths(job)[1]),
+    "stderr": ("STDERR", lambda job, _: file_paths(job)[2]),
     "gres": ("TRES_PER_NODE", _extra("gres", "N/A")), "tres-per-node": ("TRES_PER_NODE", _extra("gres", "N/A")),
     "pendingtime": ("PENDING_TIME", lambda job, view: str(int((job.started or view.now) - job.submitted))),
 }  # fmt: skip

@@ -14,16 +14,18 @@ def prepare(cluster: Cluster, job: Job) -> Launch:
     environment = cluster.environment_of(job) | added(job, cluster.settings)
     workdir = job.workdir if os.path.isdir(job.workdir) else "/tmp"  # as slurmstepd 22.05.8 does
     environment["PWD"] = workdir
-    stdin, stdout, stderr = (os.path.join(job.workdir, path) for path in file_names(job))
     script = f"{cluster.directory_of(job)}/script"
-    return Launch([script, *job.arguments], environment, workdir, (stdin, stdout, stderr), int(job.extra["umask"], 8))
+    return Launch([script, *job.arguments], environment, workdir, file_paths(job), int(job.extra["umask"], 8))
 
 
-def file_names(job: Job) -> tuple[str, str, str]:
+def file_paths(job: Job) -> tuple[str, str, str]:
     """stdin, stdout and stderr as the job's patterns say."""
-    stdout = expand(job.extra.get("stdout") or "slurm-%j.out", job)
-    stderr = job.extra.get("stderr")
-    return expand(job.extra.get("stdin") or os.devnull, job), stdout, expand(stderr, job) if stderr else stdout
+
+    def path(pattern: str) -> str:
+        return os.path.join(job.workdir, expand(pattern, job))
+
+    stdout = job.extra.get("stdout") or "slurm-%j.out"
+    return path(job.extra.get("stdin") or os.devnull), path(stdout), path(job.extra.get("stderr") or stdout)
 
 
 def expand(pattern: str, job: Job) -> str:

@@ -43,6 +43,8 @@ VARIABLES = {
 
 Options = dict[str, str | None]
 _LENGTHS = {"job-name": 1024, "comment": 1024, "wckey": 1024, "account": 1024, "output": 4084, "chdir": 4095}
+_COUNTS = ("ntasks", "cpus-per-task", "ntasks-per-node")
+_SIZES = ("mem", "mem-per-cpu")
 _UNITS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400, "week": 604800}
 TOO_LONG = "Pathname of a file, directory or other parameter too long"
 NOT_AVAILABLE = "Requested node configuration is not available"
@@ -61,14 +63,27 @@ def refused(reason: str, *, burns_id: bool = True, job: Job | None = None, befor
     return RefusalError("".join(f"sbatch: error: {line}\n" for line in lines), burns_id=burns_id, job=job)
 
 
+def check_values(options: Options) -> None:
+    """Refuses malformed values of the command line; sbatch does so before it reads the script."""
+    _read_times(Job(extra={}), options, 0)
+    for name in _COUNTS:
+        _number(options, name)
+    for name in _SIZES:
+        _memory(options, name)
+    if "nodes" in options:
+        _node_count(options)
+
+
 def describe(options: Options, settings: Settings, now: float) -> Job:
     """The job that these options ask for; raises `CommandError`."""
     job = Job(name=options.get("job-name") or "", workdir=options.get("chdir") or "/", extra={})
     _read_times(job, options, now)
-    tasks, cpus = _number(options, "ntasks"), _number(options, "cpus-per-task") or 1
-    per_node = _number(options, "ntasks-per-node")
+    tasks, cpus, per_node = (_number(options, name) for name in _COUNTS)
+    memory, memory_per_cpu = (_memory(options, name) for name in _SIZES)
+    cpus = cpus or 1
     nodes = _node_count(options)
-    memory, memory_per_cpu = _memory(options, "mem"), _memory(options, "mem-per-cpu")
+    if nodes == 0:
+        raise refused("Node count specification invalid")
     for name, limit in _LENGTHS.items():
         if len((options.get(name) or "").encode(errors="surrogateescape")) > limit:
             raise refused(TOO_LONG, burns_id=False)
@@ -105,7 +120,7 @@ def describe(options: Options, settings: Settings, now: float) -> Job:
         job.memory = per_cpu * job.cores
         job.extra["memory_per_cpu"] = str(per_cpu)
     _read_gpus(job, options)
-    job.extra["cpus"] = str(tasks * cpus if not job.exclusive else job.nodes * job.cores)
+    job.extra["cpus"] = str(tasks * cpus)
     job.extra["tasks"] = str(tasks)
     each = -(-tasks // job.nodes)
     job.extra["tasks_per_node"] = f"{each}(x{job.nodes})" if job.nodes > 1 else str(each)
@@ -114,7 +129,7 @@ def describe(options: Options, settings: Settings, now: float) -> Job:
     if options.get("cpus-per-task"):
         job.extra["cpus_per_task"] = str(cpus)
     for name in ("account", "qos", "comment", "wckey"):
-        if name in options:
+        if name in options and (name != "qos" or settings.accounting):  # without slurmdbd there is no QOS
             job.extra[name] = options[name] or ""
     job.held = Wait.HELD_BY_USER if "hold" in options else ""
     _check_limits(job, settings)
@@ -258,8 +273,6 @@ def _node_count(options: Options) -> int | None:
     least = text.partition("-")[0]
     if not (least.isascii() and least.isdigit()):
         raise CommandError(f'sbatch: error: "{text}" is not a valid node count\n', 255)
-    if int(least) == 0:
-        raise refused("Node count specification invalid")
     return int(least)
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from ..engine import Cluster
 from ..frame import CommandError, Reply
 from ..model import Cause, Job, State
-from .columns import nodes
+from .columns import cpus, nodes
 from .options import Table
 from .sbatch import VERSION
 from .values import duration, exit_status, limit, moment, node_list, reason, state_word
@@ -69,8 +69,8 @@ FIELDS: dict[str, tuple[str, int, Callable[[Row], str]]] = {
     "jobname": ("JobName", 10, lambda row: "batch" if row.batch else row.job.name),
     "partition": ("Partition", 10, _of_job(lambda job: job.queue)),
     "account": ("Account", 10, lambda row: row.job.extra.get("account", "")),
-    "alloccpus": ("AllocCPUS", 10, lambda row: row.job.extra.get("cpus", "1") if row.job.on else "0"),
-    "ncpus": ("NCPUS", 10, lambda row: row.job.extra.get("cpus", "1")),
+    "alloccpus": ("AllocCPUS", 10, lambda row: cpus(row.job) if row.job.on else "0"),
+    "ncpus": ("NCPUS", 10, lambda row: cpus(row.job)),
     "nnodes": ("NNodes", 8, lambda row: str(nodes(row.job))),
     "state": ("State", 10, _state),
     "exitcode": ("ExitCode", 8, _exit),

@@ -13,7 +13,7 @@ from ..frame import CommandError, Reply
 from ..model import Cause, Job, State
 from . import environment, script
 from .clusters import check_cluster
-from .request import TABLE, VARIABLES, Options, RefusalError, describe
+from .request import TABLE, VARIABLES, Options, RefusalError, check_values, describe
 from .values import moment, node_list
 
 VERSION = "slurm-wlm 22.05.8\n"
@@ -24,12 +24,14 @@ def run(cluster: Cluster, arguments: list[str], variables: Mapping[str, str]) ->
     own: Options = dict(given)
     if "version" in own:
         return Reply(VERSION)
+    check_values(own)
     if "wrap" in own:
         if words:
             raise CommandError("sbatch: error: Script arguments not permitted with --wrap option\n")
         text, words = script.wrapped(own["wrap"] or ""), []
         name = "wrap"
     else:
+        words = [script.found(word, variables.get("PATH", "")) for word in words[:1]] + words[1:]
         text = script.read(words[0] if words else None)
         name = os.path.basename(words[0]) if words else "sbatch"
     inside, _ = TABLE.parse(script.options(text))

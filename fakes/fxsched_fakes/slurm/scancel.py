@@ -148,12 +148,16 @@ def _act(
         if verbose:
             errors += f"scancel: {'Terminating' if number is None else f'Signal {number} to'} job {identifier}\n"
         if job is None:
-            if verbose or number is not None:
+            if verbose or batch or number is not None:
                 complain(identifier, "Invalid job id specified")
-                rc = rc if number is None else 1
+            if batch or number is not None:
+                rc = 1
         elif job.state == State.ENDED:
             if verbose:
                 complain(identifier, "Job/step already completing or completed")
+            elif number is not None:
+                complain(identifier, "Invalid job id specified")
+                rc = 1
         elif job.uid != os.getuid():
             complain(identifier, "Access/permission denied")
             rc = _DENIED

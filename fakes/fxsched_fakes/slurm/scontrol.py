@@ -10,8 +10,8 @@ from ..engine import Cluster
 from ..frame import Reply
 from ..model import Job, State
 from .clusters import check_cluster
-from .columns import View, end, min_memory, nodes, priority, start
-from .launch import file_names
+from .columns import View, cpus, dependencies, end, min_memory, nodes, priority, start
+from .launch import file_paths
 from .options import Table
 from .sbatch import VERSION
 from .values import duration, exit_status, expand_nodes, limit, node_list, reason, size, state_word
@@ -94,17 +94,17 @@ def _show_jobs(cluster: Cluster, names: list[str], one_line: bool, view: View) -
 def _lines(job: Job, view: View) -> list[str]:
     """The lines of `show job`, in the order of 22.05.8."""
     extra = job.extra
-    count, cpus = nodes(job), extra.get("cpus", "1")
-    stdin, stdout, stderr = (os.path.join(job.workdir, name) for name in file_names(job))
-    eligible = None if job.state == State.QUEUED and (job.held or job.after) else job.begin
+    count, cores = nodes(job), cpus(job)
+    stdin, stdout, stderr = file_paths(job)
+    waits = job.held or (job.state == State.QUEUED and job.after)
+    eligible = None if waits and job.begin <= job.submitted else job.begin
     now = view.moment(job.submitted)
     per_node = "memory_per_node" in extra
     return [
         f"JobId={job.id} JobName={job.name}",
         f"UserId={job.user}({job.uid}) GroupId={extra.get('group')}({extra.get('gid')}) MCS_label=N/A",
         f"Priority={priority(job)} Nice=0 Account={extra.get('account', '(null)')} QOS={extra.get('qos', '(null)')}",
-        f"JobState={state_word(job)} Reason={reason(job).replace(' ', '_')}"
-        f" Dependency={extra.get('dependency', '(null)') if job.state == State.QUEUED else '(null)'}",
+        f"JobState={state_word(job)} Reason={reason(job).replace(' ', '_')} Dependency={dependencies(job)}",
         f"Requeue={int(job.requeueable)} Restarts={job.attempt} BatchFlag=1 Reboot=0 ExitCode={exit_status(job)}",
         f"RunTime={duration(job.ran_for(view.now), padded=True)} TimeLimit={limit(job, padded=True)} TimeMin=N/A",
         f"SubmitTime={now} EligibleTime={view.moment(eligible, 'Unknown')}",
@@ -116,9 +116,9 @@ def _lines(job: Job, view: View) -> list[str]:
         f"ReqNodeList={node_list(job.wanted) or '(null)'} ExcNodeList={node_list(job.excluded) or '(null)'}",
         f"NodeList={node_list(job.on)}",
         *([f"BatchHost={job.on[0]}"] if job.on else []),
-        f"NumNodes={count} NumCPUs={cpus} NumTasks={extra.get('tasks', 'N/A')}"
+        f"NumNodes={count} NumCPUs={cores} NumTasks={extra.get('tasks', 'N/A')}"
         f" CPUs/Task={extra.get('cpus_per_task', '1')} ReqB:S:C:T=0:0:*:*",
-        f"TRES=cpu={cpus},mem={size(job.memory * count)},node={count},billing={cpus}",
+        f"TRES=cpu={cores},mem={size(job.memory * count)},node={count},billing={cores}",
         "Socks/Node=* NtasksPerN:B:S:C=0:0:*:* CoreSpec=*",
         f"MinCPUsNode={extra.get('cpus_per_task', '1')} MinMemory{'Node' if per_node else 'CPU'}={min_memory(job)}"
         " MinTmpDiskNode=0",

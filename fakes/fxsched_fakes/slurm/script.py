@@ -14,8 +14,14 @@ def wrapped(command: str) -> bytes:
     return os.fsencode(f"#!/bin/sh\n# This script was created by sbatch --wrap.\n\n{command}\n")
 
 
+def found(name: str, path: str) -> str:
+    """The script that is meant: one of that name here, else on PATH."""
+    places = [] if "/" in name or os.path.exists(name) else path.split(":")
+    return next((f"{place}/{name}" for place in places if os.path.isfile(f"{place}/{name}")), name)
+
+
 def read(name: str | None) -> bytes:
-    """The script of that name, or the one on stdin."""
+    """The script in that file, or the one on stdin."""
     if name is None:
         with os.fdopen(0, "rb", closefd=False) as stdin:
             return checked(stdin.read())

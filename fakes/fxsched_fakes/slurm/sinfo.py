@@ -19,7 +19,7 @@ TABLE = Table(
     " reservation/T usage verbose/v version/V yaml",
 )
 DEFAULT = "%9P %.5a %.10l %.6D %.6t %N"
-BY_NODE = "%10N %.6D %.9P %6t"
+BY_NODE = "%9N %.6D %.9P %6t"
 _TITLES = {
     "P": "PARTITION", "R": "PARTITION", "a": "AVAIL", "l": "TIMELIMIT", "L": "DEFAULTTIME", "D": "NODES", "t": "STATE",
     "T": "STATE", "N": "NODELIST", "n": "HOSTNAMES", "c": "CPUS", "m": "MEMORY", "G": "GRES", "A": "NODES(A/I)",

@@ -74,17 +74,17 @@ def _ids(options: dict[str, str], words: list[str], given: list[tuple[str, str |
         return None
     ids = []
     for word in filter(None, text.split(",")):
-        number = word.split()[0].partition("_")[0].partition("+")[0] if word.strip() else word
+        number, task, _ = (word.split() or [word])[0].partition("_")
         if not (number.isascii() and number.isdigit()) or int(number) == 0:
             raise CommandError(f"squeue: error: Invalid job id: {word}\n")
-        ids.append(int(number))
+        ids.append(0 if task else int(number))  # no job here is an array, so no job has tasks
     return ids
 
 
 def _select(jobs: list[Job], ids: list[int] | None, options: dict[str, str]) -> list[Job]:
     if ids is not None:
         # One unknown id is an error, of several the unknown ones are left out: one is a request of its own (22.05.8).
-        if len(ids) == 1 and all(job.id != ids[0] for job in jobs):
+        if len(ids) == 1 and ids[0] and all(job.id != ids[0] for job in jobs):
             raise CommandError(UNKNOWN_ID)
         jobs = [job for job in jobs if job.id in ids]
     states = _states(options.get("states"))
@@ -104,8 +104,8 @@ def _select(jobs: list[Job], ids: list[int] | None, options: dict[str, str]) -> 
         ("reservation", lambda _: []),
         ("nodelist", lambda job: job.on),
     ):
-        if options.get(option):
-            wanted = set(options[option].split(","))
+        if options.get(option) or (option == "name" and option in options):  # -n '' finds nothing (22.05.8)
+            wanted = set(filter(None, options[option].split(",")))
             jobs = [job for job in jobs if wanted & set(values(job))]
     return jobs
 
@@ -152,6 +152,8 @@ def _answer(jobs: list[Job], options: dict[str, str], view: View, cluster: str) 
         before = time.strftime("%a %b %d %H:%M:%S %Y\n", time.localtime(view.now))
     else:
         columns = by_letters(DEFAULT)
+    if "noheader" in options:
+        before = ""
     jobs.sort(key=lambda job: (job.queue, STATES[state_word(job)], -priority(job), _tie(job)))
     if "start" in options:
         jobs.sort(key=lambda job: start(job) or float("inf"))

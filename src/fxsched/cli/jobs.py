@@ -59,16 +59,15 @@ def submit(
     """Submit COMMAND as a job and print the job's id."""
     settings = load_config(find_config(config))
     cluster_name, profile_name, needs = _destination(settings, cluster, profile)
+    policy = settings.clusters[cluster_name].inherit
 
     async def run() -> JobStatus:
         async with _open(settings, cluster_name) as opened:
-            policy = settings.clusters[cluster_name].inherit
-            policy = policy or ("all" if opened.adapter.inherits_environment else "none")
             spec = JobSpec(
                 token=new_token(),
                 name=name or os.path.basename(command[0]),
                 command=command,
-                environment=inherited(policy, os.environ) | needs.environment,
+                environment=inherited(policy, opened.adapter, os.environ) | needs.environment,
                 working_directory=os.getcwd(),
                 output=os.path.abspath(output) if output else None,
                 **placement(profile_name, needs),

@@ -6,7 +6,8 @@ what the user reads. Diagnostics go to ``launch.log`` in the state directory, an
 
 from __future__ import annotations
 
-import argparse
+import atexit
+import gc
 import logging
 import os
 import signal
@@ -38,18 +39,23 @@ INTERNAL_ERROR: Final = 70
 LOG_LIMIT: Final = 1024 * 1024
 """Bytes of the log before it is put aside as launch.log.1."""
 
+_NO_ANSWER: Final = Reply("", INTERNAL_ERROR)
+
 _log = logging.getLogger("fxsched.launch")
 
 
 class _Arguments(Struct, frozen=True):
-    config: Path | None
-    profile: str | None
-    dry_run: bool
+    config: Path | None = None
+    profile: str | None = None
+    dry_run: bool = False
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the launcher and return its exit status: 0 only when a session was started or queued."""
-    arguments = _parse(argv)
+    # At its end the interpreter would look through all that was ever imported for garbage, which takes as long as a
+    # submission does; what is frozen it passes over.
+    atexit.register(gc.freeze)
+    arguments = _parse(sys.argv[1:] if argv is None else argv)
     log = _open_log()
     interrupted: list[int] = []
     try:
@@ -64,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _complain(
             f"internal error, {type(error).__name__}; see {log or 'the state directory, which cannot be written'}"
         )
-    if interrupted:
+    if answer is _NO_ANSWER:
         answer = Reply("The launch was interrupted; no session was left behind.", 128 + interrupted[0])
     _log.info("exit %d: %s", answer.exit_code, answer.text)
     print(answer.text, flush=True)
@@ -73,7 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 async def _launch_or_stop(data: bytes, arguments: _Arguments, interrupted: list[int]) -> Reply:
     """Launch; a signal that asks for the end cancels the launch, which then leaves nothing behind."""
-    answer = Reply("", INTERNAL_ERROR)
+    answer = _NO_ANSWER
     failure: Exception | None = None
 
     async def stop() -> None:
@@ -125,8 +131,8 @@ async def launch(
         host=settings.host,
         options=settings.options,
     ) as cluster:
-        policy = settings.inherit or ("all" if cluster.adapter.inherits_environment else "fastx")
-        spec = build_spec(request, profile_name, profile, token=new_token(), environment=inherited(policy, os.environ))
+        environment = inherited(settings.inherit, cluster.adapter, os.environ)
+        spec = build_spec(request, profile_name, profile, token=new_token(), environment=environment)
         _log.info("%s: %s, profile %s, cluster %s", spec.token, request.login, profile_name, cluster_name)
         if dry_run:
             from fxsched.fastx.dryrun import describe
@@ -160,7 +166,11 @@ def _refuse_other_users(request: Request) -> None:
     )
 
 
-def _parse(argv: Sequence[str] | None) -> _Arguments:
+def _parse(argv: Sequence[str]) -> _Arguments:
+    if not argv:
+        return _Arguments()
+    import argparse
+
     parser = argparse.ArgumentParser(
         prog="fxsched-launch", description="FastX launcher: reads FastX's JSON request on standard input."
     )

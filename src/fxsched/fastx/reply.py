@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import re
 from typing import TYPE_CHECKING, Final
 
+import msgspec
 from msgspec import Struct
 
 from fxsched.jobs import JobState
@@ -39,8 +39,8 @@ def session_result(output: bytes) -> str | None:
         if b'"result"' not in text:
             continue
         try:
-            value = json.loads(text)
-        except ValueError:
+            value = msgspec.json.decode(text)
+        except (ValueError, RecursionError):
             continue
         if isinstance(value, dict) and "result" in value:
             return text.decode("utf-8", "replace").strip()
@@ -54,7 +54,7 @@ def is_ready(report: Report) -> bool:
 
 def submitted(name: str, job: Job) -> Reply:
     """Return the reply for a job that nobody waits for."""
-    return Reply(f'The session "{name}" has been submitted as job {job.id} on {job.cluster}.')
+    return Reply(f'The session "{_plain(name)}" has been submitted as job {job.id} on {job.cluster}.')
 
 
 def reply(name: str, job: Job, start: Start, secrets: Iterable[Secret] = ()) -> Reply:
@@ -67,14 +67,14 @@ def reply(name: str, job: Job, start: Start, secrets: Iterable[Secret] = ()) -> 
         secrets: what must not be shown even if the start script printed it.
     """
     status, report = start.status, start.report
+    where = f'The session "{_plain(name)}" (job {job.id} on {job.cluster})'
     if status is not None and status.state is JobState.ENDED:
         output = _tail(report, secrets)
         said = f" Its output ends so:\n{output}" if output else " It printed nothing."
-        return Reply(f'The session "{name}" (job {job.id} on {job.cluster}) ended: {end_sentence(status)}.{said}', 1)
+        return Reply(f"{where} ended: {end_sentence(status)}.{said}", 1)
     result = session_result(report.output)
     if result is not None:
         return Reply(result)
-    where = f'The session "{name}" (job {job.id} on {job.cluster})'
     if report.started:
         return Reply(f"{where} has started on {report.node}.")
     if status is None:
@@ -93,3 +93,8 @@ def _tail(report: Report, secrets: Iterable[Secret]) -> str:
         if secret.reveal():
             text = text.replace(secret.reveal(), "***")
     return "\n".join(_UNPRINTABLE.sub("", text).strip().splitlines()[-TAIL_LINES:])
+
+
+def _plain(name: str) -> str:
+    """Return a session's name without what would upset a terminal or break the line."""
+    return " ".join(_UNPRINTABLE.sub("", name).split())

@@ -1,0 +1,51 @@
+"""A shell of an operator: the installed ``fxsched``, in a home of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+FXSCHED = Path(sys.executable).with_name("fxsched")
+
+
+class Shell:
+    """Runs ``fxsched`` and ends its jobs."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.environment = {"HOME": str(home), "PATH": os.environ["PATH"]}
+
+    def fxsched(self, *arguments: str, code: int = 0) -> str:
+        """Run fxsched, which must exit with ``code``; return what it printed, and what it complained of."""
+        result = subprocess.run(
+            [FXSCHED, *arguments], capture_output=True, text=True, env=self.environment, cwd=self.home, timeout=60
+        )
+        assert result.returncode == code, result
+        return result.stdout + result.stderr
+
+    def json(self, *arguments: str) -> dict[str, Any]:
+        """Run fxsched and return the one object that it printed."""
+        found: dict[str, Any] = json.loads(self.fxsched(*arguments))
+        return found
+
+    def ended(self, id: str) -> dict[str, Any]:
+        """Ask for a job's status until it has ended."""
+        while (status := self.json("status", "--json", id))["state"] != "ended":
+            pass
+        return status
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Any:
+    """A shell whose local jobs are ended after the test."""
+    shell = Shell(tmp_path)
+    yield shell
+    jobs = [path.name for path in tmp_path.glob(".local/state/fxsched/processes/*")]
+    if jobs:
+        shell.fxsched("cancel", "--cluster", "local", *jobs)

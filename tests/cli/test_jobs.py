@@ -1,0 +1,124 @@
+"""``fxsched submit``, ``status``, ``cancel`` as scripts use them, on the embedded local adapter."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
+
+from fxsched import JobStatus
+
+if TYPE_CHECKING:
+    from cli.conftest import Shell
+
+FIELDS = {field.name for field in msgspec.structs.fields(JobStatus)}
+
+
+def test_submit_prints_the_id_and_nothing_else(shell: Shell) -> None:
+    assert re.fullmatch(r"[a-z2-7]{20}\n", shell.fxsched("submit", "--", "sleep", "60"))
+
+
+def test_the_command_runs_as_its_words_stand_in_the_directory_of_the_caller(shell: Shell) -> None:
+    id = shell.json(
+        "submit", "--json", "--output", "out", "--", "sh", "-c", 'pwd; printf "[%s]" "$@"', "x", "a b", "$c"
+    )
+
+    assert shell.ended(id["id"])["cause"] == "completed"
+    assert (shell.home / "out").read_text() == f"{shell.home}\n[a b][$c]"
+
+
+def test_json_has_the_fields_of_job_status_in_lower_case(shell: Shell) -> None:
+    submitted = shell.json("submit", "--json", "--", "sleep", "60")
+    status = shell.json("status", "--json", submitted["id"])
+    cancelled = shell.json("cancel", "--json", submitted["id"])
+
+    assert submitted.keys() == status.keys() == cancelled.keys() == FIELDS
+    assert status["state"] == "running"
+    assert (cancelled["state"], cancelled["cause"]) == ("ended", "cancelled")
+
+
+def test_an_exit_code_is_reported(shell: Shell) -> None:
+    status = shell.ended(shell.fxsched("submit", "--", "sh", "-c", "exit 3").strip())
+
+    assert (status["cause"], status["exit_code"]) == ("failed", 3)
+
+
+def test_cancel_returns_when_the_job_has_ended_and_twice_is_no_error(shell: Shell) -> None:
+    id = shell.fxsched("submit", "--", "sleep", "60").strip()
+
+    assert shell.fxsched("cancel", id) == f"{id} has ended: it was cancelled.\n"
+    assert shell.fxsched("cancel", id) == f"{id} has ended: it was cancelled.\n"
+    assert shell.fxsched("status", id) == f"{id} has ended: it was cancelled.\n"
+
+
+def test_several_jobs_give_a_line_each_in_the_order_asked(shell: Shell) -> None:
+    ids = [shell.fxsched("submit", "--", "sleep", "60").strip() for _ in range(3)]
+
+    assert [line.split()[0] for line in shell.fxsched("status", *reversed(ids)).splitlines()] == ids[::-1]
+
+
+def test_a_job_that_nobody_knows_has_an_exit_status_of_its_own(shell: Shell) -> None:
+    assert shell.fxsched("status", "nosuch", code=3) == "nosuch is not known to the scheduler.\n"
+
+
+def test_a_scheduler_that_cannot_be_asked_has_an_exit_status_of_its_own(shell: Shell) -> None:
+    (shell.home / "c.toml").write_text('[clusters.main]\nadapter = "slurm"\noptions.commands.squeue = "/nosuch"\n')
+
+    assert "could not be asked" in shell.fxsched("status", "--config", "c.toml", "1", code=75)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--cluster", "lokal"], "there is no cluster 'lokal'; did you mean 'local'?"),
+        (["--profile", "defualt"], "there is no profile 'defualt'; did you mean 'default'?"),
+        (["--config", "nosuch.toml"], "nosuch.toml cannot be read"),
+    ],
+)
+def test_a_wrong_name_is_an_error_that_names_the_nearest(shell: Shell, arguments: list[str], words: str) -> None:
+    for verb in ("submit", "status", "cancel"):
+        assert words in shell.fxsched(verb, *arguments, "--", "x", code=1)
+
+
+def test_cluster_and_profile_exclude_each_other(shell: Shell) -> None:
+    assert "exclude each other" in shell.fxsched(
+        "submit", "--cluster", "local", "--profile", "default", "--", "x", code=2
+    )
+
+
+def test_a_profile_says_what_a_job_needs(shell: Shell) -> None:
+    (shell.home / "c.toml").write_text('[profiles.short]\nwalltime = "1s"\nenvironment = { COLOUR = "a b" }\n')
+
+    status = shell.fxsched(
+        "submit",
+        "--config",
+        "c.toml",
+        "--profile",
+        "short",
+        "--output",
+        "out",
+        "--",
+        "sh",
+        "-c",
+        "echo $COLOUR; sleep 60",
+    )
+
+    assert shell.ended(status.strip())["cause"] == "walltime"
+    assert (shell.home / "out").read_text() == "a b\n"
+
+
+def test_of_several_clusters_the_ledger_knows_where_a_job_is(shell: Shell) -> None:
+    (shell.home / "c.toml").write_text(
+        '[clusters.one]\n[clusters.two]\n[profiles.default]\ncluster = "one"\n[profiles.other]\ncluster = "two"\n'
+    )
+    shell.environment["FXSCHED_CONFIG"] = str(shell.home / "c.toml")
+    id = shell.fxsched("submit", "--cluster", "two", "--", "sleep", "60").strip()
+
+    assert "is running" in shell.fxsched("status", id)
+    del shell.environment["FXSCHED_CONFIG"]
+
+
+def test_launch_is_the_launcher(shell: Shell) -> None:
+    assert "FastX's request is empty" in shell.fxsched("launch", "--profile", "default", code=1)
