@@ -81,7 +81,7 @@ class Demo:
             self.say("No process of it is left.")
 
     def show(self, status: dict[str, Any]) -> None:
-        for name, value in status.items():
+        for name, value in ((name, value) for name, value in status.items() if value):
             self.say(f"    {name}: {value}")
 
     async def status_when(self, state: str, token: str) -> dict[str, Any]:
@@ -97,9 +97,7 @@ class Demo:
         environment = {"PATH": "/usr/bin:/bin", "HOME": str(self.home), "LANG": "C.UTF-8"}
         done = await anyio.run_process([program("fxsched"), "status", "--json", token], env=environment, check=False)
         expect(done.returncode == 0, f"fxsched status failed: {done.stderr.decode()}")
-        answer = json.loads(done.stdout)
-        status = answer[0] if isinstance(answer, list) else answer
-        return dict(status)
+        return dict(json.loads(done.stdout))
 
 
 def expect(condition: bool, otherwise: str) -> None:

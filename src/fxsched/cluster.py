@@ -206,8 +206,12 @@ class Cluster:
         observed = now()
         for id, answer in answers.items():
             status = replace(answer, observed_at=observed)
-            entry = entries.get(id)
-            known[id] = status if entry is None else await self._follow(entry, status)
+            if id in entries:
+                entry = entries[id]
+                status = await self._follow(
+                    entry, replace(status, submitted_at=status.submitted_at or entry.submitted_at)
+                )
+            known[id] = status
         return known
 
     async def _follow(self, entry: Entry, status: JobStatus) -> JobStatus:
