@@ -15,12 +15,16 @@ demo: $(VENV)/.installed
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n auto $(FAST)
 
-# The fast suite once more, on the newest other Python that this machine has; content where there is none.
+# The fast suite once more, on the newest other Python that this machine has, pyenv's included; content where there is
+# none.
 test-other: $(VENV)/.installed-dev
 	@own=$$($(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
 	for v in 3.14 3.13 3.12 3.11; do \
-	    [ $$v != $$own ] && python$$v -c 'import venv, ensurepip' >/dev/null 2>&1 || continue; \
-	    exec $(MAKE) --no-print-directory test VENV=.venv-$$v PYTHON=python$$v; \
+	    [ $$v != $$own ] || continue; \
+	    for p in python$$v $${PYENV_ROOT:-$$HOME/.pyenv}/versions/$$v.*/bin/python$$v; do \
+	        $$p -c 'import venv, ensurepip' >/dev/null 2>&1 || continue; \
+	        exec $(MAKE) --no-print-directory test VENV=.venv-$$v PYTHON=$$p; \
+	    done; \
 	done; \
 	echo "There is no Python 3.11 or newer here besides $$own."
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final
 
 _SENTENCES: Final = {
@@ -77,6 +78,7 @@ def sentence(reason: str, word: str) -> str:
     return f"Slurm says: {reason}."
 
 
+@lru_cache(maxsize=256)
 def _plain(reason: str) -> str:
     """Return a reason as the tables have it: scontrol writes underscores for spaces, and %R adds parentheses."""
     text = reason.strip().removeprefix("(").removesuffix(")")

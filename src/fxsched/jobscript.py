@@ -101,9 +101,12 @@ trap 'finish 143' TERM
 rm -f "$d/ended"
 report started "$job $(uname -n) $(date +%s)"
 
-set -- "$d/command"
+set -- sh "$d/command"
 read -r first <"$d/command"
-[ "$first" != '@SHEBANG@' ] || set -- sh "$d/command"
+if [ "$first" != '@SHEBANG@' ]; then
+    chmod 700 "$d/command"
+    set -- "$d/command"
+fi
 # A shell makes what it starts in the background ignore INT and QUIT, and that is inherited: Ctrl-C would be dead in the
 # session's terminals. bash takes it back for a subshell, dash 0.5.12 does not, so env does it where it can.
 if env --default-signal=INT,QUIT true 2>/dev/null; then set -- env --default-signal=INT,QUIT "$@"; fi

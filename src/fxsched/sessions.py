@@ -34,14 +34,14 @@ DEADLINE: Final = 20.0
 
 _ROOT: Final = "d=${HOME:?is not set}/.local/state/fxsched/sessions/$1\n"
 
-# The command comes first, in $2 bytes, and gets its name last: the job waits for it.
+# Standard input comes first, in $2 bytes, and the command last: the job waits for it. Every program costs the user a
+# millisecond, so there are no more than needed.
 _STAGE: Final = (
     _ROOT
     + r"""
 umask 077
-mkdir -p "${d%/*}" && mkdir "$d" &&
-head -c "$2" >"$d/command.new" && cat >"$d/stdin" &&
-chmod 700 "$d/command.new" && mv "$d/command.new" "$d/command" && printf %s "$d"
+[ -d "${d%/*}" ] || mkdir -p "${d%/*}" && mkdir "$d" &&
+head -c "$2" >"$d/stdin" && cat >"$d/command" && printf %s "$d"
 """
 )
 
@@ -91,8 +91,7 @@ async def stage(host: Host, spec: JobSpec) -> str:
     Raises:
         HostUnreachable: it could not be written. Nothing was submitted.
     """
-    command = render_command(spec)
-    return await _run(host, _STAGE, spec.token, str(len(command)), stdin=command + spec.stdin)
+    return await _run(host, _STAGE, spec.token, str(len(spec.stdin)), stdin=spec.stdin + render_command(spec))
 
 
 async def read(host: Host, token: Token) -> Report:

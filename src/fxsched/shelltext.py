@@ -2,14 +2,13 @@
 
 Quoting a value blindly is safe only where the text around it is not quoted itself: inside ``"…"``, the single quotes
 that should protect a value are ordinary characters, and ``$(…)`` within it runs. So the text is read as sh reads it,
-and each value is quoted for its place. Where no quoting can help (here-documents, backquotes, arithmetic), the text is
-refused. Source: POSIX.1-2017, Shell Command Language, 2.2 and 2.3.
+and each value is quoted for its place. Where no quoting can help (here-documents, backquotes, arithmetic), or where
+shells read the text differently, the text is refused. Source: POSIX.1-2017, Shell Command Language, 2.2 and 2.3.
 """
 
 from __future__ import annotations
 
 import re
-from shlex import quote
 from typing import TYPE_CHECKING, Final
 
 from fxsched.errors import ConfigurationError
@@ -21,11 +20,27 @@ OPEN: Final = "\ue000"
 CLOSE: Final = "\ue001"
 
 _PIECE: Final = re.compile(
-    rf"{OPEN}(?P<value>\d+){CLOSE}|\\[^{OPEN}]|\$\(\(|\$\(|\$\{{|\$'|<<|(?<![\w-])case(?![\w-])|.", re.DOTALL
+    rf"""
+    {OPEN}(?P<value>\d+){CLOSE}
+    | \\[^{OPEN}]
+    | \$\(\( | \(\( | \$\( | \$\{{ | \$' | \$\[
+    | \$\$[(\{{]                       # bash 5.2 looks for its end as if it were "$(" or "${{"
+    | \$[$\#?!@*-]                    # whole parameters: what follows them begins anew
+    | [$<]\\\n                         # a line is continued within an operator
+    | <<
+    | [?*+@!]\(                        # bash's patterns
+    | (?<![\w-])case(?![\w-])
+    | .
+    """,
+    re.DOTALL | re.VERBOSE,
 )
-_BEFORE_COMMENT: Final = frozenset(" \t\n;&|()")
-_CLOSERS: Final = {"(": ")", "{": "}", "`": "`", '"': '"'}
-_NO_PLACE: Final = frozenset("{`A")
+_PARAMETERS: Final = frozenset({"$$", "$#", "$?", "$!", "$@", "$*", "$-"})
+_TRAPS: Final = frozenset({"$$(", "$${", "$\\\n", "<\\\n"})
+_BEFORE_COMMENT: Final = frozenset(" \t\n;&")
+# C is a command substitution, A arithmetic.
+_OPENERS: Final = {"$(": "C", "$((": "A(", "${": "{", "`": "`", '"': '"'}
+_CLOSERS: Final = {"(": ")", "C": ")", "A": ")", "{": "}", "[": "]", "`": "`", '"': '"'}
+_NO_PLACE: Final = frozenset("{`A[")
 
 
 def mark(index: int) -> str:
@@ -56,7 +71,7 @@ class _Reader:
 
     def __init__(self) -> None:
         self.before = "\n"
-        self._nesting: list[str] = []  # of (, {, `, ", and A for arithmetic
+        self._nesting: list[str] = []  # of (, {, [, `, ", C and A
         self._single = False
         self._comment = False
         self._lost = ""  # what makes all that follows uncertain
@@ -67,45 +82,65 @@ class _Reader:
         Raises:
             ConfigurationError: no quoting helps here.
         """
-        if self._comment:
-            return "#"
-        if self._single:
-            return "'"
-        joined = self.before if self.before in ("\\", "$") else ""
         refused = (_SHOWN.get(kind, kind) for kind in self._nesting if kind in _NO_PLACE)
-        trouble = joined or self._lost or next(refused, "")
+        trouble = self._lost or next(refused, "")
+        plain = not (self._comment or self._single)
+        if plain and self.before in ("\\", "$"):
+            trouble = trouble or self.before
         if trouble:
             raise ConfigurationError(
                 f"a value stands behind {trouble!r}, where nothing keeps it one word. Assign it to a variable on a "
                 "line of its own before, and use that variable"
             )
-        return '"' if self._in_double_quotes() else ""
+        if plain:
+            return '"' if self._in_double_quotes() else ""
+        return "#" if self._comment else "'"
 
     def read(self, piece: str) -> None:
         """Go on over a piece of the text."""
         inside = self._nesting[-1] if self._nesting else ""
+        before = piece[-1]
         if self._comment:
-            self._comment = piece[-1] != "\n"
+            self._comment = before != "\n"
         elif self._single:
             self._single = "'" not in piece
-        elif piece == _CLOSERS.get(inside) or (piece == ")" and inside == "A"):
+        elif piece == "\\\n":
+            before = self.before  # a continued line is one line
+        elif piece[0] == "\\" and len(piece) > 1:
+            before = "x"
+        elif piece in _TRAPS:
+            self._lost = self._lost or piece.rstrip()
+        elif piece == _CLOSERS.get(inside):
             self._nesting.pop()
-        elif piece == "$((":
-            self._nesting += "A("
-        elif piece in ("$(", "${", "`", '"'):
-            self._nesting.append(piece[-1])
+            before = "x" if inside == "C" else before
+        elif piece in _PARAMETERS:
+            before = "x"
+        elif "'" in piece and (self._nesting[-2:] == ['"', "{"] or "A" in self._nesting):
+            self._lost = self._lost or piece  # some shells take it for a quote here, some do not
+        elif piece in _OPENERS:
+            self._nesting += _OPENERS[piece]
         elif not self._in_double_quotes():
-            self._read_plain(piece)
-        self.before = "x" if piece[0] == "\\" and len(piece) > 1 else piece[-1]
+            self._read_plain(piece, inside)
+        self.before = before
 
-    def _read_plain(self, piece: str) -> None:
+    def _read_plain(self, piece: str, inside: str) -> None:
         if piece == "'":
             self._single = True
-        elif piece == "#":
-            self._comment = self.before in _BEFORE_COMMENT
-        elif piece == "(":
+        elif piece == "#" and inside != "{":
+            if self.before in _BEFORE_COMMENT or (self.before == "(" and inside == "C"):
+                self._comment = True
+            elif self.before in "()|<>":  # a comment, or part of a bash pattern
+                self._lost = self._lost or piece
+        elif piece == "((":
+            self._nesting += "A("
+        elif piece in ("$[", "["):
+            if piece == "$[" or self.before.isalnum() or self.before == "_":
+                self._nesting.append("[")
+        elif piece[-1] == "(":
             self._nesting.append("(")
-        elif piece in ("<<", "$'") or (piece == "case" and "(" in self._nesting):
+            if len(piece) > 1 and "A" not in self._nesting:
+                self._lost = self._lost or piece
+        elif piece in ("<<", "$'") or (piece == "case" and not {"(", "C"}.isdisjoint(self._nesting)):
             self._lost = self._lost or piece
 
     def _in_double_quotes(self) -> bool:
@@ -113,18 +148,21 @@ class _Reader:
         return innermost == '"'
 
 
-_SHOWN: Final = {"{": "${", "A": "$(("}
+_SHOWN: Final = {"{": "${", "A": "(("}
 
 
 def _quoted(value: str, place: str) -> str:
     if "\0" in value:
         raise ConfigurationError("a value holds a NUL character, which no command line can carry")
+    if place == "#":
+        return re.sub(r"[^\w@%+=:,./-]+", "_", value, flags=re.ASCII)
+    # Quoted even where it need not be: a bare 2 before ">" is a file descriptor, a bare a=b an assignment. And not with
+    # backslashes in double quotes: behind "$x" a letter would make another variable's name.
+    word = value.replace("'", "'\\''")
     match place:
-        case '"':
-            return re.sub(r'([\\"$`])', r"\\\1", value)
         case "'":
-            return value.replace("'", "'\\''")
-        case "#":
-            return re.sub(r"\s+", " ", value)
+            return word
+        case '"':
+            return f"\"'{word}'\""
         case _:
-            return quote(value)
+            return f"'{word}'"

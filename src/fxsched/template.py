@@ -45,7 +45,7 @@ def render(template: str, values: Mapping[str, Any], command: Sequence[str]) -> 
             return str(value)  # raises: StrictUndefined
         if isinstance(value, list | tuple):
             return " ".join(map(keep, value))
-        words.append("" if value is None else str(value))
+        words.append("" if value is None else _unmarked(value))
         return shelltext.mark(len(words) - 1)
 
     if shelltext.OPEN in template:
@@ -55,7 +55,7 @@ def render(template: str, values: Mapping[str, Any], command: Sequence[str]) -> 
     )
     environment.filters["unquoted"] = _unquoted
     try:
-        text = environment.from_string(template).render(values, command=_Unquoted(join(command)))
+        text = environment.from_string(template).render(values, command=_unquoted(join(command)))
         return shelltext.fill(text, words)
     except jinja2.UndefinedError as error:
         raise ConfigurationError(f"the template needs something that the request does not have: {error}") from None
@@ -64,7 +64,14 @@ def render(template: str, values: Mapping[str, Any], command: Sequence[str]) -> 
 
 
 def _unquoted(value: object) -> _Unquoted:
+    return _Unquoted(_unmarked(value))
+
+
+def _unmarked(value: object) -> str:
     text = str(value)
-    if shelltext.OPEN in text:
-        raise ConfigurationError("a value holds the private character U+E000")
-    return _Unquoted(text)
+    if shelltext.OPEN in text:  # a place-holder, or a character that looks like one
+        raise ConfigurationError(
+            "a value is text that was put together by a macro or a {% set %} block, which is not quoted as a value, "
+            "or it holds the private character U+E000"
+        )
+    return text
