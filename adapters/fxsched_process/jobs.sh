@@ -38,11 +38,15 @@ supervised() {
 
 # members ID LEADER
 members() {
+    # One grep for all: a login node has thousands of processes.
+    carriers=" $(grep -lsF "FXSCHED_JOB=$1" /proc/[0-9]*/environ | tr '\n' ' ')"
     for path in /proc/[0-9]*; do
         member=${path#/proc/}
         [ "$member" != "$2" ] && stat_of "$member" || continue
         [ "$state" != Z ] || continue
-        if [ "$session" = "$2" ] || grep -qsF "FXSCHED_JOB=$1" "$path/environ"; then echo "$member"; fi
+        case "$session$carriers" in
+        "$2 "* | *" $path/environ "*) echo "$member" ;;
+        esac
     done
 }
 
@@ -77,9 +81,10 @@ submit() {
         echo "$d cannot be made" >&2
         exit 1
     fi
-    cat >"$d/script" && printf '%s' "$6" >"$d/program" || exit 1
-    cd "$4" || exit 1
-    umask "$mask"
+    cat >"$d/script" && printf '%s' "$6" >"$d/program" && umask "$mask" && cd "$4" && true >>"$5" || {
+        rm -rf "$d"
+        exit 1
+    }
     # In the foreground: a shell makes what it starts in the background ignore INT, and the whole session would inherit
     # it. Before util-linux 2.32 (RHEL 7) setsid has no -f, and there the background has to do.
     if setsid -f true 2>/dev/null; then
@@ -102,6 +107,11 @@ supervise() {
     stat_of "$$"
     printf '%s %s %s %s %s\n' "$$" "$ticks" "$here" "$boot" "$(date +%s)" >"$d/process.new"
     mv "$d/process.new" "$d/process"
+    # Whoever cancels marks the job first and looks for us then; we do it the other way round.
+    if [ -e "$d/cancelled" ]; then
+        printf '143 %s\n' "$(date +%s)" >"$d/exit"
+        exit
+    fi
     watcher=
     if [ "$2" -gt 0 ]; then
         setsid sh "$d/program" watch "$1" "$2" "$3" "$$" &
@@ -110,7 +120,11 @@ supervise() {
     FXSCHED_JOB=$1 sh "$d/script"
     code=$?
     ended=$(date +%s)
-    [ -z "$watcher" ] || kill "$watcher" 2>/dev/null
+    # First the watcher, then what it had begun in its group: nothing slips through, and KILL is never lost in a fork.
+    if [ -n "$watcher" ]; then
+        kill -s KILL "$watcher"
+        kill -s KILL -- "-$watcher"
+    fi 2>/dev/null
     setsid sh "$d/program" end "$1" "$$" "$3"
     printf '%s %s\n' "$code" "$ended" >"$d/exit.new"
     mv "$d/exit.new" "$d/exit"
@@ -122,10 +136,7 @@ supervise() {
 
 # watch ID WALLTIME GRACE LEADER: the time limit
 watch() {
-    trap 'kill "$clock" 2>/dev/null; exit' TERM
-    sleep "$2" &
-    clock=$!
-    wait "$clock"
+    sleep "$2"
     : >"$processes/$1/walltime"
     end "$1" "$4" "$3"
 }
@@ -167,8 +178,10 @@ cancel() {
         exit 77
     fi
     : >"$d/cancelled"
+    recall "$1"
     [ "$boot" = "$boot_then" ] || exit 0
-    supervised || pid=none
+    # A supervisor that was stopped could not write down the end.
+    if supervised; then kill -s CONT "$pid" 2>/dev/null; else pid=none; fi
     end "$1" "$pid" "$2"
 }
 

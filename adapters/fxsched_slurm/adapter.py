@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from fxsched.hosts import CommandResult
     from fxsched.jobs import JobSpec, Token
 
-_ID: Final = re.compile(r"\d+(_\d+)?")
+_ID: Final = re.compile(r"\d+(_\d+)?", re.ASCII)
 # Times without a zone are the reader's: so the reader's zone is set.
 _READING: Final = {"TZ": "UTC"}
 FEW: Final = 40

@@ -24,8 +24,13 @@ SQUEUE_FORMAT: Final = "%i|%T|%V|%S|%e|%N|%r"
 
 SACCT_FORMAT: Final = "JobIDRaw,State,ExitCode,Submit,Start,End,NodeList"
 
-_ID: Final = re.compile(r"(\d+)(?:;[\w.-]+)?")
-_ROW_ID: Final = re.compile(r"\d+(?:_\d+)?")
+_ID: Final = re.compile(r"(\d+)(?:;[\w.-]+)?", re.ASCII)
+_SPAN: Final = r"[0-9]{1,6}(?:-[0-9]{1,6})?"
+_NODES: Final = re.compile(rf"([^\[\]]*)\[({_SPAN}(?:,{_SPAN})*)\]([^\[\]]*)")
+_ROW_ID: Final = re.compile(r"\d+(?:_\d+)?", re.ASCII)
+_EXIT: Final = re.compile(r"(\d{1,5}):(\d{1,5})", re.ASCII)
+_SIGNALS: Final = 64
+_NOT_LAUNCHED: Final = "0:53"  # no signal: 22.05.8 says so of a job whose node or output could not be used
 
 # Slurm's word → ours, and the cause of an end. A word that is not here is a live state.
 _STATES: Final[dict[str, tuple[JobState, EndCause | None]]] = {
@@ -76,6 +81,9 @@ def parse_submit(result: CommandResult) -> JobId:
     Raises:
         SubmitRejected, SchedulerUnavailable, OutcomeUnknown: as its words tell.
     """
+    whole = result.text.split("\n")[:-1]  # half an id is another job's
+    found = (_ID.fullmatch(line.strip()) for line in reversed(whole))
+    id = next((JobId(match[1]) for match in found if match), None)
     if result.exit_code:
         words = quoted(result)
         if any(sign in words for sign in _MAYBE_TAKEN):
@@ -84,11 +92,11 @@ def parse_submit(result: CommandResult) -> JobId:
             raise SchedulerUnavailable(f"Slurm cannot be reached: {words}. No job was submitted; try again later")
         if result.exit_code > 128 and result.exit_code != 255:
             raise OutcomeUnknown(f"sbatch was killed by signal {result.exit_code - 128}")
+        if id is not None:  # with --wait, sbatch ends as the job does
+            raise OutcomeUnknown(f"sbatch ended with exit code {result.exit_code}, but after it had printed {id}")
         raise SubmitRejected(f"Slurm refused the job: {words}")
-    for line in reversed(result.text.splitlines()):
-        found = _ID.fullmatch(line.strip())
-        if found:
-            return JobId(found[1])
+    if id is not None:
+        return id
     raise OutcomeUnknown(f"sbatch ended well, but printed no job id: {result.text.strip()[:200]!r}")
 
 
@@ -103,6 +111,8 @@ def parse_squeue(text: str) -> dict[JobId, JobStatus]:
                     state = JobState.HELD
                 if cause is EndCause.FAILED and reason == "BadConstraints":
                     cause = EndCause.REJECTED
+                if cause is EndCause.CANCELLED and reason != "DependencyNeverSatisfied":
+                    reason = ""  # why it had waited until then
                 alive = state is not JobState.ENDED
                 waiting = state in (JobState.QUEUED, JobState.HELD)
                 found[JobId(id)] = JobStatus(
@@ -126,18 +136,20 @@ def parse_sacct(text: str) -> dict[JobId, JobStatus]:
     found = {}
     for line in text.splitlines():
         match line.split("|"):
-            case [id, words, exit_code, submit, start, end, nodes] if _ROW_ID.fullmatch(id) and words:
+            case [id, words, exit_code, submit, start, end, nodes] if _ROW_ID.fullmatch(id) and words.strip():
                 word = words.split()[0]  # "CANCELLED by 1003"
                 state, cause = _STATES.get(word, (JobState.RUNNING, None))
-                code, _, signal = exit_code.partition(":")
                 ended = state is JobState.ENDED
+                exited = _EXIT.fullmatch(exit_code) if ended else None
+                code, signal = map(int, exited.groups()) if exited else (None, None)
                 found[JobId(id)] = JobStatus(
                     id=JobId(id),
                     state=state,
                     native_state=words,
                     cause=cause,
-                    exit_code=int(code) if ended and code.isdigit() else None,
-                    signal=int(signal) if ended and signal.isdigit() and int(signal) else None,
+                    reason=sentence("JobLaunchFailure", word) if ended and exit_code == _NOT_LAUNCHED else "",
+                    exit_code=code,
+                    signal=signal if signal and signal <= _SIGNALS and exit_code != _NOT_LAUNCHED else None,
                     nodes=() if nodes == "None assigned" else expand_nodes(nodes),
                     submitted_at=_time(submit),
                     started_at=_time(start),
@@ -194,7 +206,7 @@ def expand_nodes(text: str) -> tuple[str, ...]:
     """
     names: list[str] = []
     for part in re.findall(r"(?:[^,\[]|\[[^\]]*\])+", text):
-        found = re.fullmatch(r"([^\[\]]*)\[([\d,-]+)\]([^\[\]]*)", part)
+        found = _NODES.fullmatch(part)
         if not found:
             names.append(part)
             continue

@@ -28,6 +28,7 @@ from fxsched.errors import (
     CancelUnverified,
     ConfigurationError,
     HostError,
+    LedgerError,
     OutcomeUnknown,
     SchedulerError,
     SchedulerUnavailable,
@@ -118,7 +119,12 @@ class Cluster:
             except (SubmitRejected, SchedulerUnavailable, HostError):
                 await self._unstage(spec.token)
                 raise
-            self.ledger.write(replace(entry, job=job))
+            try:
+                self.ledger.write(replace(entry, job=job))
+            except LedgerError:
+                await self.cancel(job)  # it could not be found again
+                await self._unstage(spec.token)
+                raise
         try:
             await checkpoint_if_cancelled()
         except BaseException:

@@ -138,13 +138,22 @@ def find_config(explicit: Path | None = None, config_dir: str = "") -> Path | No
 
     In this order: ``explicit``, ``$FXSCHED_CONFIG``, ``fxsched.toml`` in FastX's ``config_dir``,
     ``/etc/fxsched/config.toml``. The first two must exist, and are not checked here.
+
+    Raises:
+        ConfigurationError: it cannot be found out whether there is one.
     """
     if explicit is not None:
         return explicit
     if os.environ.get("FXSCHED_CONFIG"):
         return Path(os.environ["FXSCHED_CONFIG"])
     candidates = [Path(config_dir, "fxsched.toml")] if config_dir else []
-    return next((path for path in (*candidates, SYSTEM_CONFIG) if path.exists()), None)
+    for path in (*candidates, SYSTEM_CONFIG):
+        try:
+            if path.exists():
+                return path
+        except OSError as error:  # it may well be there: to go on without it could run anything
+            raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from None
+    return None
 
 
 def load_config(path: Path | None) -> Config:

@@ -197,7 +197,7 @@ def safe_label(name: str) -> str:
 
     A label that merely *looks* different is no matter: the token behind it tells jobs apart.
     """
-    label = re.sub(r"[^A-Za-z0-9_.+-]+", "_", name)[:_LABEL_LENGTH].strip("_.+-")
+    label = re.sub(r"[^A-Za-z0-9_.+-]+", "_", name)[: _LABEL_LENGTH - 1].strip("_.+-")
     if not label:
         return "session"
     return label if label[0].isalpha() else f"s{label}"

@@ -24,10 +24,11 @@ TOKEN_VARIABLE: Final = "FXSCHED_TOKEN"
 
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SHEBANG: Final = "#!/bin/sh"
-# An assignment to these fails or misleads: bash keeps the first line read-only; the rest is each shell's own state,
-# or the job's.
+# An assignment to these fails or misleads: bash keeps the first line read-only and counts with the second itself (5.2:
+# text in HISTCMD or SRANDOM ends the script); the rest is each shell's own state, or the job's.
 _SHELL_OWN: Final = frozenset({"BASHOPTS", "BASH_VERSINFO", "EUID", "PPID", "SHELLOPTS", "UID"}) | frozenset(
-    {"IFS", "OLDPWD", "OPTIND", "PWD", "SHLVL", "_", TOKEN_VARIABLE}
+    {"EPOCHREALTIME", "EPOCHSECONDS", "GROUPS", "HISTCMD", "LINENO", "RANDOM", "SECONDS", "SRANDOM"}
+    | {"IFS", "OLDPWD", "OPTIND", "PWD", "SHLVL", "_", TOKEN_VARIABLE}
 )
 
 _SCRIPT: Final = r"""#!/bin/sh
@@ -156,7 +157,7 @@ def render_command(spec: JobSpec) -> bytes:
     that are each shell's own are left out.
 
     Raises:
-        InvalidRequest: a word holds a NUL character, which no command line can carry.
+        InvalidRequest: a word holds a character that no command line can carry.
     """
     body = spec.body
     shebang = _SHEBANG
@@ -168,7 +169,12 @@ def render_command(spec: JobSpec) -> bytes:
     if spec.output:
         lines.append(f"exec >{_quote(spec.output)} 2>&1")
     lines.append(body or f"exec {' '.join(map(_quote, spec.command))}")
-    return ("\n".join(lines) + "\n").encode("utf-8", "surrogateescape")
+    try:
+        return ("\n".join(lines) + "\n").encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        raise InvalidRequest(
+            "a command or its environment holds half a surrogate pair, which is no character"
+        ) from None
 
 
 def _exports(variables: Mapping[str, str]) -> list[str]:
@@ -181,5 +187,5 @@ def _exports(variables: Mapping[str, str]) -> list[str]:
 
 def _quote(word: str) -> str:
     if "\0" in word:
-        raise InvalidRequest(f"a NUL character cannot stand in a command or its environment ({word[:40]!r})")
+        raise InvalidRequest("a NUL character cannot stand in a command or its environment")
     return quote(word)

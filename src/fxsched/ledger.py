@@ -154,7 +154,7 @@ def _entries(folder: Path, *, before: float | None = None) -> Iterator[Entry]:
             if before is not None and os.stat(folder / name).st_mtime >= before:
                 continue
             yield _DECODER.decode(_read(f"{folder}/{name}"))
-        except (OSError, msgspec.DecodeError):
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             continue
 
 

@@ -134,7 +134,9 @@ def placement(name: str, profile: ProfileSettings, values: Mapping[str, Value] =
 
 def inherited(policy: Inherit | None, adapter: Adapter, environment: Mapping[str, str]) -> dict[str, str]:
     """Return what a job gets of the launcher's ``environment`` under a cluster's policy, or its adapter's habit."""
-    match policy or ("all" if adapter.inherits_environment else "fastx"):
+    if policy is None:
+        policy = "all" if adapter.inherits_environment else "fastx"
+    match policy:
         case "all":
             return dict(environment)
         case "none":
@@ -197,7 +199,7 @@ def _parser(kind: str, settings: FieldSettings) -> Callable[[Any], Value]:
         if kind == "text":
             return str(value)
         if kind == "integer":
-            if not (text.isascii() and text.lstrip("+-").isdigit() and len(text) < 19):
+            if not (text.isascii() and text.removeprefix("-").isdigit() and len(text) < 19):
                 raise InvalidRequest(f"{text!r} is not a whole number")
             return int(text)
         if settings.unit and text.replace(".", "", 1).isdigit():

@@ -119,16 +119,20 @@ def parse_report(text: bytes) -> Report:
     fields: dict[str, object] = {}
     while text:
         line, _, text = text.partition(b"\n")
-        kind, *words = line.decode("ascii", "replace").split()
+        kind, *words = line.decode("ascii", "replace").split() or [""]
         match kind, words:
-            case "started", [job, node, seconds] if seconds.isdigit():
+            case "started", [job, node, seconds] if _is_number(seconds):
                 fields |= {"job": JobId(job), "node": node, "started_at": _time(seconds)}
-            case "ended", [code, seconds] if code.isdigit() and seconds.isdigit():
+            case "ended", [code, seconds] if _is_number(code) and _is_number(seconds):
                 fields |= {"exit_code": int(code), "ended_at": _time(seconds)}
-            case "output" | "job.log", [size] if size.isdigit():
+            case "output" | "job.log", [size] if _is_number(size):
                 fields["output" if kind == "output" else "log"] = text[: int(size)]
                 text = text[int(size) :]
     return Report(**fields)  # type: ignore[arg-type]  # built from the patterns above
+
+
+def _is_number(word: str) -> bool:
+    return word.isdigit() and len(word) <= 11
 
 
 def _time(seconds: str) -> datetime:

@@ -28,6 +28,7 @@ _PIECE: Final = re.compile(
     | \$[$\#?!@*-]                    # whole parameters: what follows them begins anew
     | [$<]\\\n                         # a line is continued within an operator
     | <<
+    | [<>]&(?!\ *(?:\d*-?|\$\w+|"\$\w+")(?:[\s;&|()<>`]|\Z))  # bash 5.2 expands twice what follows
     | [?*+@!]\(                        # bash's patterns
     | (?<![\w-])case(?![\w-])
     | .
@@ -140,7 +141,7 @@ class _Reader:
             self._nesting.append("(")
             if len(piece) > 1 and "A" not in self._nesting:
                 self._lost = self._lost or piece
-        elif piece in ("<<", "$'") or (piece == "case" and not {"(", "C"}.isdisjoint(self._nesting)):
+        elif piece in ("<<", "$'", ">&", "<&") or (piece == "case" and not {"(", "C"}.isdisjoint(self._nesting)):
             self._lost = self._lost or piece
 
     def _in_double_quotes(self) -> bool:

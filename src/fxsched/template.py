@@ -59,7 +59,7 @@ def render(template: str, values: Mapping[str, Any], command: Sequence[str]) -> 
         return shelltext.fill(text, words)
     except jinja2.UndefinedError as error:
         raise ConfigurationError(f"the template needs something that the request does not have: {error}") from None
-    except jinja2.TemplateError as error:
+    except (jinja2.TemplateError, ArithmeticError, LookupError, TypeError, ValueError) as error:
         raise ConfigurationError(f"the template is wrong: {error}") from None
 
 

@@ -9,11 +9,12 @@ from fxsched.errors import InvalidRequest
 
 MIB: Final = 1024**2
 
-_SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGTP])(?:i?B)?", re.IGNORECASE | re.ASCII)
+_NUMBER: Final = r"(\d{1,15}(?:\.\d{1,15})?)"
+_SIZE: Final = re.compile(_NUMBER + r"\s*([KMGTP])(?:i?B)?", re.IGNORECASE | re.ASCII)
 _POWERS: Final = {unit: 1024 ** (power + 1) for power, unit in enumerate("KMGTP")}
 _SPANS: Final = {"d": 86400, "h": 3600, "m": 60, "s": 1}
-_SPAN: Final = re.compile(r"(\d+(?:\.\d+)?)([dhms])", re.ASCII)
-_CLOCK: Final = re.compile(r"(?:(\d+)-)?(\d+):([0-5]\d)(?::([0-5]\d))?", re.ASCII)
+_SPAN: Final = re.compile(_NUMBER + r"([dhms])", re.ASCII)
+_CLOCK: Final = re.compile(r"(?:(\d{1,15})-)?(\d{1,15}):([0-5]\d)(?::([0-5]\d))?", re.ASCII)
 
 
 def parse_size(text: str) -> int:

@@ -1,0 +1,28 @@
+"""`python -m bench`: measures fxsched beside its peers and prints how each aim of the project stands."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+
+from bench import launching, slurm
+from bench.table import show
+
+
+def main() -> int:
+    print(
+        f"Python {platform.python_version()}, {os.cpu_count()} CPUs; medians, in brackets the fastest and the slowest"
+    )
+    rows = launching.rows()
+    lacking = slurm.missing()
+    if not lacking:
+        rows += slurm.rows()
+    print(show(rows))
+    if lacking:
+        print(f"Left out, because Slurm is not installed (missing: {', '.join(lacking)}): submissions, status.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

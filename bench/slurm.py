@@ -1,0 +1,149 @@
+"""The library on a real Slurm: how fast it submits, and what a status of many jobs costs beside squeue alone.
+
+All jobs are held, so that only the submissions are measured. Both sides give sbatch the same options. What the library
+does besides, and `xargs sbatch` does not: it makes a durable ledger entry, twice, and the session's directory.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING
+
+import anyio
+from msgspec.structs import replace
+
+from bench.table import Row, milliseconds, ratio
+from fxsched.cluster import open_cluster
+from fxsched.jobs import JobSpec, new_token
+from fxsched_slurm.replies import SQUEUE_FORMAT
+from fxsched_slurm.submission import sbatch_options
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from fxsched.cluster import Cluster
+    from fxsched.jobs import JobId
+
+sys.path.append(str(Path(__file__).parents[1] / "tests" / "real"))
+from slurm_cluster import SlurmCluster, missing_programs
+
+SCRIPT = b"#!/bin/sh\ntrue\n"
+ROUNDS = 3
+SUBMISSIONS = 200
+AT_ONCE = 8
+RATE_AIM = 0.8
+JOBS = 1000
+ASKS = 15
+STATUS_AIM = 1.5
+
+
+def missing() -> tuple[str, ...]:
+    """What there is not, of Slurm's programs."""
+    return tuple(missing_programs())
+
+
+def rows() -> list[Row]:
+    """Submissions against `xargs -P 8 sbatch`, and a status against squeue; each on a cluster of its own."""
+    return [*_on_new_cluster(_submissions), *_on_new_cluster(_status)]
+
+
+def _on_new_cluster(measure: Callable[[Cluster, SlurmCluster], Awaitable[list[Row]]]) -> list[Row]:
+    async def run(slurm: SlurmCluster, home: Path) -> list[Row]:
+        async with open_cluster("bench", state=home / "state", adapter="slurm") as cluster:
+            return await measure(cluster, slurm)
+
+    with tempfile.TemporaryDirectory(prefix="fxsched-bench-") as directory, SlurmCluster(Path(directory)) as slurm:
+        home = Path(directory, "home")
+        home.mkdir()
+        os.environ.update(SLURM_CONF=str(slurm.conf), HOME=str(home))
+        return anyio.run(run, slurm, home)
+
+
+async def _submissions(cluster: Cluster, slurm: SlurmCluster) -> list[Row]:
+    async def sbatch() -> None:
+        await cluster.adapter.submit(replace(_spec(), script=SCRIPT))
+
+    async def submit() -> None:
+        await cluster.submit(_spec())
+
+    rates: dict[str, list[float]] = {"library": [], "adapter": [], "xargs": []}
+    for _ in range(ROUNDS):
+        rates["library"].append(SUBMISSIONS / await _at_once(submit, SUBMISSIONS))
+        rates["adapter"].append(SUBMISSIONS / await _at_once(sbatch, SUBMISSIONS))
+        rates["xargs"].append(SUBMISSIONS / _xargs(slurm, SUBMISSIONS))
+    library, adapter, xargs = (median(found) for found in rates.values())
+    what = f"{SUBMISSIONS} submissions, {AT_ONCE} at once : xargs -P {AT_ONCE} sbatch"
+    return [
+        Row(what, f"{library:.0f}/s", f"{xargs:.0f}/s", library / xargs, RATE_AIM, more_is_better=True),
+        Row("  of these without ledger and session directory", f"{adapter:.0f}/s", f"{xargs:.0f}/s", adapter / xargs),
+    ]
+
+
+async def _status(cluster: Cluster, slurm: SlurmCluster) -> list[Row]:
+    jobs: list[JobId] = []
+
+    async def submit() -> None:
+        jobs.append((await cluster.submit(_spec())).id)
+
+    await _at_once(submit, JOBS)
+    times: dict[str, list[float]] = {"library": [], "adapter": [], "squeue": []}
+    for _ in range(ASKS):
+        begin = time.perf_counter()
+        answer = await cluster.status(jobs)
+        times["library"].append(time.perf_counter() - begin)
+        if len(answer) != JOBS or any(status.state != "held" for status in answer.values()):
+            raise RuntimeError("the library did not find all jobs held")
+        begin = time.perf_counter()
+        await cluster.adapter.status(frozenset(jobs))
+        times["adapter"].append(time.perf_counter() - begin)
+        times["squeue"].append(_squeue(slurm))
+    library, adapter, squeue = times.values()
+    shown = milliseconds(squeue)
+    return [
+        Row(f"status of {JOBS} jobs : squeue alone", milliseconds(library), shown, ratio(library, squeue), STATUS_AIM),
+        Row("  of this without ledger", milliseconds(adapter), shown, ratio(adapter, squeue)),
+    ]
+
+
+async def _at_once(work: Callable[[], Awaitable[None]], count: int) -> float:
+    """Do some work so many times, a few at once; the seconds that it took."""
+    limiter = anyio.CapacityLimiter(AT_ONCE)
+
+    async def one() -> None:
+        async with limiter:
+            await work()
+
+    begin = time.perf_counter()
+    async with anyio.create_task_group() as tasks:
+        for _ in range(count):
+            tasks.start_soon(one)
+    return time.perf_counter() - begin
+
+
+def _spec() -> JobSpec:
+    return JobSpec(token=new_token(), command=("true",), native=("--hold",))
+
+
+def _xargs(slurm: SlurmCluster, count: int) -> float:
+    script = slurm.directory / "script"
+    script.write_bytes(SCRIPT)
+    options = " ".join(sbatch_options(_spec()))
+    begin = time.perf_counter()
+    done = slurm.run("sh", "-c", f"seq {count} | xargs -P {AT_ONCE} -I{{}} sbatch {options} {script}", timeout=120)
+    taken = time.perf_counter() - begin
+    if len(done.stdout.split()) != count:
+        raise RuntimeError(f"xargs sbatch failed: {done.stderr}")
+    return taken
+
+
+def _squeue(slurm: SlurmCluster) -> float:
+    command = ["squeue", "--noheader", "--states=all", f"--format={SQUEUE_FORMAT}", "--me", "--array"]
+    begin = time.perf_counter()
+    subprocess.run(command, env=dict(slurm.env) | {"TZ": "UTC"}, stdout=subprocess.PIPE, check=True)
+    return time.perf_counter() - begin

@@ -1,0 +1,200 @@
+"""The Slurm adapter's commands, on a simulated Slurm: what the contract does not ask of every scheduler."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from fxsched.errors import CommandNotFound, InvalidRequest, OutcomeUnknown, SchedulerUnavailable
+from fxsched.hosts import CommandResult
+from fxsched.hosts.scripted import Command, ScriptedHost
+from fxsched.jobs import EndCause, JobId, JobSpec, JobState, new_token
+from fxsched_fakes import faults
+from fxsched_slurm.adapter import SlurmAdapter
+
+from .recorded import recorded
+from .slurm_site import FakeSlurm
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(scope="module")
+def anyio_backend() -> str:
+    """The contract runs on trio too."""
+    return "asyncio"
+
+
+ONE = JobId("4217")
+
+
+@pytest.fixture
+async def accounting(home: Path, anyio_backend: object) -> AsyncIterator[FakeSlurm]:
+    """A simulated Slurm that keeps accounts."""
+    site = FakeSlurm(home, accounting=True)
+    yield site
+    await site.end_jobs()
+
+
+def scripted(answers: dict[str, CommandResult], **options: Any) -> SlurmAdapter:
+    """Return an adapter whose commands give these answers, whatever they are asked."""
+
+    def answer(command: Command) -> CommandResult:
+        return answers[command.argv[0]]
+
+    return SlurmAdapter(ScriptedHost(answer), SlurmAdapter.Options(**options))
+
+
+def commands(adapter: SlurmAdapter) -> list[tuple[str, ...]]:
+    assert isinstance(adapter.host, ScriptedHost)
+    return [command.argv for command in adapter.host.commands]
+
+
+# ── what squeue has forgotten ─────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_job_that_squeue_has_forgotten_is_in_the_accounts(accounting: FakeSlurm) -> None:
+    spec = accounting.spec("exit 3")
+    id = await accounting.submit_spec(spec)
+    await accounting.ended(id)
+
+    with accounting.faults({"command": "squeue", "fault": "forget"}):
+        status = await accounting.status(id)
+        found = await accounting.adapter.find(spec.token)
+
+    assert (status.state, status.cause, status.exit_code) == (JobState.ENDED, EndCause.FAILED, 3)
+    assert status.source == "sacct"
+    assert found == (id,)
+
+
+async def test_without_accounts_it_is_gone(slurm: FakeSlurm) -> None:
+    spec = slurm.spec("exit 3")
+    id = await slurm.submit_spec(spec)
+    await slurm.ended(id)
+
+    with slurm.faults({"command": "squeue", "fault": "forget"}):
+        assert (await slurm.status(id)).state is JobState.GONE
+        assert await slurm.adapter.find(spec.token) == ()
+
+
+async def test_then_the_cluster_takes_the_job_s_own_word_for_its_end(slurm: FakeSlurm) -> None:
+    cluster = slurm.cluster()
+    job = await cluster.submit(JobSpec(token=new_token(), command=("sh", "-c", "exit 3")))
+    slurm.adopt(job.id)
+    await slurm.ended(job.id)
+
+    with slurm.faults({"command": "squeue", "fault": "forget"}):
+        status = (await cluster.status([job.id]))[job.id]
+
+    assert (status.state, status.cause, status.exit_code) == (JobState.ENDED, EndCause.FAILED, 3)
+    assert status.source == "session"
+
+
+async def test_that_there_are_no_accounts_is_learnt_once(slurm: FakeSlurm) -> None:
+    for _ in range(3):
+        await slurm.adapter.status(frozenset(slurm.unused_ids(1)))
+
+    assert len(faults.calls(slurm.simulation.directory, "sacct")) == 1
+
+
+async def test_accounts_that_must_be_there_and_do_not_answer_are_no_answer() -> None:
+    answers = {"squeue": recorded("30-squeue-j-unknown"), "sacct": recorded("79-dbd-down-sacct")}
+
+    with pytest.raises(SchedulerUnavailable, match="Connection refused"):
+        await scripted(answers, accounting=True).status(frozenset([ONE]))
+    assert (await scripted(answers).status(frozenset([ONE])))[ONE].state is JobState.GONE
+
+
+async def test_accounts_can_be_left_alone() -> None:
+    adapter = scripted({"squeue": recorded("30-squeue-j-unknown")}, accounting=False)
+
+    assert (await adapter.status(frozenset([ONE])))[ONE].state is JobState.GONE
+
+
+# ── how it asks ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_named_cluster_is_named_to_every_command() -> None:
+    done = CommandResult(0, b"4217;west\n", b"")
+    names = ("sbatch", "squeue", "scancel", "sacct")
+    adapter = scripted(dict.fromkeys(names, done), cluster="west")
+
+    await adapter.submit(JobSpec(token=new_token()))
+    await adapter.status(frozenset([ONE]))
+    await adapter.find(new_token())
+    await adapter.cancel(ONE)
+
+    assert {argv[0] for argv in commands(adapter)} == set(names)
+    assert all(argv[1] == "--clusters=west" for argv in commands(adapter))
+
+
+async def test_the_script_goes_to_standard_input_and_into_no_word_of_the_command() -> None:
+    adapter = scripted({"sbatch": recorded("01-sbatch-parsable-ok")})
+    script = b"#!/bin/sh\n# unheard-of\n"
+
+    assert await adapter.submit(JobSpec(token=new_token(), script=script)) == "1"
+
+    assert isinstance(adapter.host, ScriptedHost)
+    [command] = adapter.host.commands
+    assert command.stdin == script
+    assert "unheard-of" not in " ".join(command.argv)
+
+
+@pytest.mark.parametrize(("count", "most"), [(2, 1), (40, 1), (1000, 2), (4001, 4)])
+async def test_many_jobs_are_asked_for_in_few_commands(count: int, most: int) -> None:
+    """At most: one for all of the user's own, and one for each two thousand that are somebody else's."""
+    adapter = scripted({"squeue": CommandResult(0, b"", b"")}, accounting=False)
+    ids = frozenset(JobId(str(number)) for number in range(count))
+
+    found = await adapter.status(ids)
+
+    assert found.keys() == ids
+    assert len(commands(adapter)) <= most
+    assert max(len(word) for argv in commands(adapter) for word in argv) < 100_000
+
+
+async def test_the_site_s_own_options_come_before_the_profile_s() -> None:
+    adapter = scripted({"sbatch": recorded("01-sbatch-parsable-ok")}, native=("--comment=site",))
+
+    await adapter.submit(JobSpec(token=new_token(), native=("--comment=profile",)))
+
+    assert commands(adapter)[0][-2:] == ("--comment=site", "--comment=profile")
+
+
+@pytest.mark.parametrize("id", ["", "abc", "1,2", "-1", "1 2", "1;2", "1\n2", "٤٢"])
+async def test_what_cannot_be_an_id_is_refused_before_slurm_hears_of_it(id: str) -> None:
+    adapter = scripted({})
+
+    with pytest.raises(InvalidRequest, match="not a Slurm job id"):
+        await adapter.status(frozenset([JobId(id)]))
+    with pytest.raises(InvalidRequest, match="not a Slurm job id"):
+        await adapter.cancel(JobId(id))
+
+
+# ── what goes wrong ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_command_that_is_not_there_is_named(slurm: FakeSlurm) -> None:
+    adapter = slurm.connect()
+    adapter.options.commands.update(sbatch="/no/sbatch", squeue="/no/squeue")
+
+    with pytest.raises(CommandNotFound, match="/no/sbatch"):
+        await adapter.submit(slurm.spec())
+    with pytest.raises(SchedulerUnavailable, match="/no/squeue"):
+        await adapter.status(frozenset([ONE]))
+
+
+@pytest.mark.parametrize(("fault", "jobs"), [("hang", 0), ("accept-then-hang", 1)])
+async def test_an_sbatch_that_hangs_leaves_the_outcome_open(slurm: FakeSlurm, fault: str, jobs: int) -> None:
+    spec = slurm.spec()
+
+    with slurm.faults({"command": "sbatch", "fault": fault}), pytest.raises(OutcomeUnknown, match="did not answer"):
+        await slurm.connect(submit_deadline=1.0).submit(spec)
+
+    found = await slurm.adapter.find(spec.token)
+    slurm.adopt(*found)
+    assert len(found) == jobs

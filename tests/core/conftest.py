@@ -1,0 +1,53 @@
+"""What the core's tests share: both event loops, a home of one's own, the shells that a node may have."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from fxsched.hosts import LocalHost
+
+settings.register_profile(
+    "core",
+    deadline=None,
+    max_examples=40,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+settings.load_profile("core")
+
+
+@pytest.fixture(params=["asyncio", "trio"])
+def anyio_backend(request: pytest.FixtureRequest) -> str:
+    """Every asynchronous test runs on both."""
+    return str(request.param)
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The user's home directory."""
+    path = tmp_path / "home"
+    path.mkdir()
+    monkeypatch.setenv("HOME", str(path))
+    return path
+
+
+@pytest.fixture
+def host(home: Path) -> LocalHost:
+    """This machine, with that home."""
+    return LocalHost()
+
+
+@pytest.fixture(params=["dash", "bash"])
+def sh_path(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A PATH on which ``sh`` is that shell; bash, called sh, is a POSIX shell."""
+    shell = shutil.which(request.param)
+    if shell is None:
+        pytest.skip(f"there is no {request.param}")
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    (folder / "sh").symlink_to(shell)
+    return f"{folder}:{os.environ['PATH']}"

@@ -1,0 +1,734 @@
+"""The promises: exactly one job, three answers, a cause for every end, a cancel that is verified."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, NoReturn
+
+import anyio
+import pytest
+
+from fxsched import cluster as module
+from fxsched.cluster import Cluster, Job, Timing, open_cluster
+from fxsched.errors import (
+    CancelRefused,
+    CancelUnverified,
+    CommandNotFound,
+    ConfigurationError,
+    HostUnreachable,
+    InvalidRequest,
+    LedgerError,
+    OutcomeUnknown,
+    SchedulerUnavailable,
+    SubmitRejected,
+    SubmitUnsettled,
+)
+from fxsched.hosts import CommandResult, LocalHost
+from fxsched.jobs import EndCause, JobId, JobSpec, JobState, Secret, SessionWait, Token, new_token
+from fxsched.ledger import Entry, Ledger
+from fxsched.sessions import Report
+
+from .memory_adapter import MemoryAdapter, Trouble
+
+pytestmark = pytest.mark.anyio
+
+SHORT = Timing(settle=0.4, settle_pause=0.01, cancel=0.3, gone=10.0, settle_start=0.2)
+NO_ANSWER = OutcomeUnknown("sbatch did not answer within 30 s")
+DOWN = SchedulerUnavailable("slurmctld is down")
+GONE_LONG_AGO = int(datetime(2026, 3, 1, tzinfo=UTC).timestamp())
+
+
+@pytest.fixture
+def adapter(host: LocalHost) -> MemoryAdapter:
+    return MemoryAdapter(host)
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Ledger:
+    return Ledger(tmp_path / "state")
+
+
+@pytest.fixture
+def cluster(adapter: MemoryAdapter, ledger: Ledger) -> Cluster:
+    return Cluster("hpc", adapter, ledger, timing=SHORT)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Let time pass, for the cluster's records."""
+    moment = [datetime(2026, 3, 1, 12, tzinfo=UTC)]
+    monkeypatch.setattr(module, "now", lambda: moment[0])
+
+    def pass_time(seconds: float) -> None:
+        moment[0] += timedelta(seconds=seconds)
+
+    return pass_time
+
+
+def a_spec(**members: Any) -> JobSpec:
+    return JobSpec(token=new_token(), name="mine", command=("true",), **members)
+
+
+def session(home: Path, token: Token) -> Path:
+    return home / ".local/state/fxsched/sessions" / token
+
+
+def report(home: Path, token: Token, **reports: str) -> None:
+    """Let the job say something of itself."""
+    for name, text in reports.items():
+        (session(home, token) / name).write_text(f"{text}\n")
+
+
+def sessions(home: Path) -> list[str]:
+    return [path.name for path in home.glob(".local/state/fxsched/sessions/*")]
+
+
+def live(ledger: Ledger) -> list[Entry]:
+    return list(ledger.live("hpc"))
+
+
+# ── submit ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_submission_is_one_job_and_one_entry(cluster: Cluster, adapter: MemoryAdapter, ledger: Ledger) -> None:
+    spec = a_spec()
+    job = await cluster.submit(spec)
+    assert job == Job(id=JobId("1"), token=spec.token, cluster="hpc")
+    assert [(entry.job, entry.token, entry.name, entry.status) for entry in live(ledger)] == [
+        ("1", spec.token, "mine", None)
+    ]
+    assert len(adapter.jobs) == 1
+
+
+async def test_the_entry_and_the_session_are_on_disk_before_the_scheduler_hears_of_the_job(
+    cluster: Cluster, adapter: MemoryAdapter, ledger: Ledger, home: Path
+) -> None:
+    seen: list[Any] = []
+
+    async def look() -> None:
+        seen.extend([(entry.token, entry.job) for entry in live(ledger)])
+        seen.extend(sorted(path.name for path in session(home, spec.token).iterdir()))
+
+    adapter.during_submit = look
+    spec = a_spec()
+    await cluster.submit(spec)
+    assert seen == [(spec.token, None), "command", "stdin"]
+
+
+async def test_the_adapter_sees_nothing_that_is_private(cluster: Cluster, adapter: MemoryAdapter, home: Path) -> None:
+    private: dict[str, Any] = {
+        "command": ("MARKER",),
+        "body": "MARKER",
+        "stdin": b"MARKER",
+        "environment": {"MARKER": "MARKER"},
+        "secrets": {"MARKER": Secret("MARKER")},
+        "working_directory": "/MARKER",
+        "output": "/MARKER",
+    }
+    spec = JobSpec(token=new_token(), name="mine", queue="gpu", native=("-x",), wait=SessionWait.PROCESSES, **private)
+    await cluster.submit(spec)
+    (seen,) = adapter.specs
+    assert "MARKER" not in repr(seen)
+    assert not [name for name, secret in seen.secrets.items() if secret.reveal()]
+    assert (seen.token, seen.name, seen.queue, seen.native) == (spec.token, "mine", "gpu", ("-x",))
+    directory = str(session(home, spec.token))
+    assert (seen.working_directory, seen.output) == (directory, f"{directory}/job.log")
+    assert directory.encode() in seen.script
+    assert b"MEMORY_JOB" in seen.script
+    assert b"MEMORY_UNWANTED" in seen.script
+
+
+async def test_a_job_inherits_no_variable_that_its_scheduler_sets(cluster: Cluster, home: Path) -> None:
+    spec = a_spec(environment={"MEMORY_JOB": "outer", "MEMORIES": "kept"})
+    await cluster.submit(spec)
+    command = (session(home, spec.token) / "command").read_text()
+    assert ("MEMORY_JOB" in command, "MEMORIES=kept" in command) == (False, True)
+
+
+@pytest.mark.parametrize(
+    "error", [SubmitRejected("no such queue"), DOWN, CommandNotFound("no sbatch"), HostUnreachable("no way")], ids=repr
+)
+async def test_a_submit_that_made_no_job_leaves_nothing(
+    cluster: Cluster, adapter: MemoryAdapter, ledger: Ledger, home: Path, error: Exception
+) -> None:
+    adapter.plan("submit", error)
+    with pytest.raises(type(error)) as caught:
+        await cluster.submit(a_spec())
+    assert caught.value is error
+    assert (live(ledger), sessions(home), len(adapter.asked("submit"))) == ([], [], 1)
+
+
+async def test_a_home_that_cannot_be_written_stops_a_submission(
+    cluster: Cluster, adapter: MemoryAdapter, ledger: Ledger, home: Path
+) -> None:
+    (home / ".local").write_text("no directory")
+    with pytest.raises(HostUnreachable, match="the session's directory cannot be used"):
+        await cluster.submit(a_spec())
+    assert (live(ledger), adapter.calls) == ([], [])
+
+
+async def test_a_ledger_that_cannot_be_written_stops_a_submission(
+    adapter: MemoryAdapter, tmp_path: Path, home: Path
+) -> None:
+    (tmp_path / "state").write_text("no directory")
+    with pytest.raises(LedgerError):
+        await Cluster("hpc", adapter, Ledger(tmp_path / "state"), timing=SHORT).submit(a_spec())
+    assert (sessions(home), adapter.calls) == ([], [])
+
+
+async def test_a_request_that_cannot_be_written_down_stops_a_submission(
+    cluster: Cluster, adapter: MemoryAdapter, ledger: Ledger, home: Path
+) -> None:
+    with pytest.raises(InvalidRequest, match="NUL"):
+        await cluster.submit(a_spec(environment={"A": "\0"}))
+    assert (live(ledger), sessions(home), adapter.calls) == ([], [], [])
+
+
+async def test_a_job_whose_id_cannot_be_recorded_is_cancelled(
+    cluster: Cluster, adapter: MemoryAdapter, ledger: Ledger, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: Entry) -> NoReturn:
+        raise LedgerError("No space left on device")
+
+    async def fill_the_disk() -> None:
+        monkeypatch.setattr(ledger, "write", fail)
+
+    adapter.during_submit = fill_the_disk
+    with pytest.raises(LedgerError, match="No space left"):
+        await cluster.submit(a_spec())
+    assert adapter.jobs[JobId("1")].state is JobState.ENDED
+    assert (live(ledger), sessions(home)) == ([], [])
+
+
+# ── submit, unanswered ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_job_whose_submit_was_not_answered_is_found_and_adopted(
+    cluster: Cluster, adapter: MemoryAdapter, ledger: Ledger
+) -> None:
+    adapter.plan("submit", Trouble(NO_ANSWER, jobs=1))
+    spec = a_spec()
+    job = await cluster.submit(spec)
+    assert (job.id, adapter.asked("submit"), adapter.asked("find")) == ("1", [spec.token], [spec.token])
+    assert [entry.job for entry in live(ledger)] == ["1"]
+
+
+async def test_of_twins_the_first_is_kept_and_the_others_are_cancelled(
+    cluster: Cluster, adapter: MemoryAdapter
+) -> None:
+    adapter.plan("submit", Trouble(NO_ANSWER, jobs=3))
+    assert (await cluster.submit(a_spec())).id == "1"
+    assert adapter.asked("cancel") == ["2", "3"]
+    assert [job.state for job in adapter.jobs.values()] == [JobState.QUEUED, JobState.ENDED, JobState.ENDED]
+
+
+@pytest.mark.parametrize("error", [CancelRefused("not yours"), DOWN, NO_ANSWER, HostUnreachable("no way")], ids=repr)
+async def test_a_twin_that_cannot_be_cancelled_is_left_to_the_session_s_lock(
+    cluster: Cluster, adapter: MemoryAdapter, error: Exception
+) -> None:
+    adapter.plan("submit", Trouble(NO_ANSWER, jobs=3))
+    adapter.plan("cancel", error)
+    assert (await cluster.submit(a_spec())).id == "1"
+    assert adapter.asked("cancel") == ["2", "3"]
+
+
+async def test_a_job_that_is_proven_not_to_exist_is_submitted_again(
+    cluster: Cluster, adapter: MemoryAdapter, ledger: Ledger
+) -> None:
+    adapter.plan("submit", NO_ANSWER)
+    assert (await cluster.submit(a_spec())).id == "1"
+    assert (len(adapter.asked("submit")), len(adapter.asked("find")), len(adapter.jobs)) == (2, 2, 1)
+
+
+async def test_one_answer_that_there_is_none_proves_nothing(cluster: Cluster, adapter: MemoryAdapter) -> None:
+    # The scheduler has the job, but shows it only in its second answer.
+    adapter.plan("submit", Trouble(NO_ANSWER, jobs=1))
+    find = adapter.find
+
+    async def late(token: Token) -> tuple[JobId, ...]:
+        found = await find(token)
+        return found if len(adapter.asked("find")) > 1 else ()
+
+    adapter.find = late  # type: ignore[method-assign]
+    assert (await cluster.submit(a_spec())).id == "1"
+    assert (len(adapter.asked("submit")), len(adapter.jobs)) == (1, 1)
+
+
+async def test_a_scheduler_that_cannot_be_asked_for_a_while_is_asked_again(
+    cluster: Cluster, adapter: MemoryAdapter
+) -> None:
+    adapter.plan("submit", Trouble(NO_ANSWER, jobs=1))
+    adapter.plan("find", DOWN)
+    assert (await cluster.submit(a_spec())).id == "1"
+    assert len(adapter.asked("find")) == 2
+
+
+async def test_a_scheduler_that_answers_no_submission_is_given_up(
+    cluster: Cluster, adapter: MemoryAdapter, ledger: Ledger, home: Path
+) -> None:
+    adapter.plan("submit", NO_ANSWER, NO_ANSWER, NO_ANSWER)
+    with pytest.raises(SchedulerUnavailable, match=r"did not answer 3 submissions in a row. No job exists"):
+        await cluster.submit(a_spec())
+    assert (live(ledger), sessions(home), len(adapter.asked("submit"))) == ([], [], 3)
+
+
+async def test_what_cannot_be_settled_stays_in_the_ledger_and_is_not_submitted_again(
+    cluster: Cluster, adapter: MemoryAdapter, ledger: Ledger, home: Path
+) -> None:
+    adapter.plan("submit", Trouble(NO_ANSWER, jobs=1))
+    adapter.plan("find", *[DOWN] * 100)
+    spec = a_spec()
+    with pytest.raises(SubmitUnsettled, match=f"did not answer within 30 s. Whether the job {spec.token} exists"):
+        await cluster.submit(spec)
+    assert [(entry.token, entry.job) for entry in live(ledger)] == [(spec.token, None)]
+    assert (sessions(home), len(adapter.asked("submit"))) == ([spec.token], 1)
+
+
+# ── submit, interrupted ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_caller_that_is_cancelled_during_the_submit_leaves_no_job(
+    cluster: Cluster, adapter: MemoryAdapter, ledger: Ledger, tmp_path: Path
+) -> None:
+    submitting, go_on = anyio.Event(), anyio.Event()
+
+    async def wait() -> None:
+        submitting.set()
+        await go_on.wait()
+
+    adapter.during_submit = wait
+    returned = False
+    async with anyio.create_task_group() as tasks:
+
+        async def submit() -> None:
+            nonlocal returned
+            await cluster.submit(a_spec())
+            returned = True
+
+        tasks.start_soon(submit)
+        await submitting.wait()
+        tasks.cancel_scope.cancel()
+        go_on.set()
+    assert (returned, adapter.asked("cancel"), adapter.jobs[JobId("1")].state) == (False, ["1"], JobState.ENDED)
+    (entry,) = ledger.by_job("hpc", frozenset([JobId("1")])).values()
+    assert (live(ledger), entry.status and entry.status.cause) == ([], EndCause.CANCELLED)
+
+
+class GatedHost(LocalHost):
+    """A host whose first command waits to be let through."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waiting = anyio.Event()
+        self.gate = anyio.Event()
+
+    async def run(self, argv: Any, **options: Any) -> CommandResult:
+        if not self.waiting.is_set():
+            self.waiting.set()
+            await self.gate.wait()
+        return await super().run(argv, **options)
+
+
+async def test_a_caller_that_is_cancelled_before_the_submit_leaves_nothing(home: Path, ledger: Ledger) -> None:
+    host = GatedHost()
+    adapter = MemoryAdapter(host)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(Cluster("hpc", adapter, ledger, timing=SHORT).submit, a_spec())
+        await host.waiting.wait()
+        assert len(live(ledger)) == 1
+        tasks.cancel_scope.cancel()
+    assert (live(ledger), sessions(home), adapter.calls) == ([], [], [])
+
+
+# ── status ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("state", [JobState.QUEUED, JobState.HELD, JobState.RUNNING, JobState.SUSPENDED])
+async def test_a_live_job_is_what_the_scheduler_says(
+    cluster: Cluster, adapter: MemoryAdapter, ledger: Ledger, state: JobState
+) -> None:
+    job = await cluster.submit(a_spec())
+    adapter.put("1", state, native_state="X", reason="because")
+    status = (await cluster.status([job.id]))[job.id]
+    assert (status.state, status.native_state, status.reason) == (state, "X", "because")
+    assert status.observed_at is not None
+    assert status.submitted_at == live(ledger)[0].submitted_at
+
+
+async def test_many_jobs_are_one_question(cluster: Cluster, adapter: MemoryAdapter) -> None:
+    ids = [(await cluster.submit(a_spec())).id for _ in range(3)]
+    assert (await cluster.status(ids)).keys() == set(ids)
+    assert adapter.asked("status") == [frozenset(ids)]
+
+
+async def test_an_end_is_recorded_and_answered_from_the_ledger_from_then_on(
+    cluster: Cluster, adapter: MemoryAdapter, ledger: Ledger, home: Path
+) -> None:
+    job = await cluster.submit(a_spec(secrets={"KEY": Secret("hunter2")}))
+    adapter.put("1", JobState.ENDED, cause=EndCause.WALLTIME, exit_code=9)
+    first = await cluster.status([job.id])
+    adapter.jobs.clear()
+    assert await cluster.status([job.id]) == first
+    assert first[job.id].cause is EndCause.WALLTIME
+    assert (len(adapter.asked("status")), live(ledger)) == (1, [])
+    assert list(session(home, job.token).iterdir()) == []
+
+
+async def test_only_the_jobs_that_have_not_ended_are_asked_about(cluster: Cluster, adapter: MemoryAdapter) -> None:
+    ids = [(await cluster.submit(a_spec())).id for _ in range(2)]
+    adapter.put("1", JobState.ENDED, cause=EndCause.COMPLETED)
+    await cluster.status(ids)
+    await cluster.status(ids)
+    assert adapter.asked("status") == [frozenset(["1", "2"]), frozenset(["2"])]
+
+
+async def test_what_the_scheduler_does_not_say_of_an_end_the_job_says(
+    cluster: Cluster, adapter: MemoryAdapter, home: Path
+) -> None:
+    job = await cluster.submit(a_spec())
+    report(home, job.token, started=f"1 n1 {GONE_LONG_AGO}", ended=f"3 {GONE_LONG_AGO}")
+    adapter.put("1", JobState.ENDED, cause=EndCause.FAILED)
+    status = (await cluster.status([job.id]))[job.id]
+    assert (status.exit_code, status.started_at) == (3, datetime(2026, 3, 1, tzinfo=UTC))
+
+
+async def test_the_scheduler_s_own_exit_code_counts_before_the_job_s(
+    cluster: Cluster, adapter: MemoryAdapter, home: Path
+) -> None:
+    job = await cluster.submit(a_spec())
+    report(home, job.token, ended=f"3 {GONE_LONG_AGO}")
+    adapter.put("1", JobState.ENDED, cause=EndCause.FAILED, exit_code=9)
+    assert (await cluster.status([job.id]))[job.id].exit_code == 9
+
+
+@pytest.mark.parametrize(("code", "cause"), [(0, EndCause.COMPLETED), (3, EndCause.FAILED)])
+async def test_a_forgotten_job_that_left_its_end_marker_has_ended(
+    cluster: Cluster, adapter: MemoryAdapter, home: Path, code: int, cause: EndCause
+) -> None:
+    job = await cluster.submit(a_spec())
+    report(home, job.token, started=f"1 n1 {GONE_LONG_AGO}", ended=f"{code} {GONE_LONG_AGO + 60}")
+    adapter.jobs.clear()
+    status = (await cluster.status([job.id]))[job.id]
+    assert (status.state, status.cause, status.exit_code) == (JobState.ENDED, cause, code)
+    assert (status.nodes, status.source, status.reason) == (("n1",), "session", "")
+    assert (status.started_at, status.ended_at) == (
+        datetime(2026, 3, 1, tzinfo=UTC),
+        datetime(2026, 3, 1, 0, 1, tzinfo=UTC),
+    )
+
+
+async def test_one_answer_that_a_job_is_gone_ends_nothing(
+    cluster: Cluster, adapter: MemoryAdapter, ledger: Ledger, clock: Callable[[float], None]
+) -> None:
+    job = await cluster.submit(a_spec())
+    adapter.jobs.clear()
+    for _ in range(2):
+        assert (await cluster.status([job.id]))[job.id].state is JobState.GONE
+        clock(SHORT.gone / 2 - 1)
+    assert [entry.job for entry in live(ledger)] == [job.id]
+
+
+async def test_two_answers_some_time_apart_that_a_job_is_gone_are_an_end(
+    cluster: Cluster, adapter: MemoryAdapter, ledger: Ledger, clock: Callable[[float], None]
+) -> None:
+    job = await cluster.submit(a_spec())
+    adapter.jobs.clear()
+    await cluster.status([job.id])
+    clock(SHORT.gone)
+    status = (await cluster.status([job.id]))[job.id]
+    assert (status.state, status.cause, status.source) == (JobState.ENDED, EndCause.UNKNOWN, "ledger")
+    assert "has forgotten the job" in status.reason
+    assert live(ledger) == []
+
+
+async def test_a_job_that_comes_back_was_never_gone(
+    cluster: Cluster, adapter: MemoryAdapter, clock: Callable[[float], None]
+) -> None:
+    job = await cluster.submit(a_spec())
+    for standing in ("gone", "queued", "gone"):
+        adapter.jobs.clear()
+        if standing == "queued":
+            adapter.put("1", JobState.QUEUED)
+        assert (await cluster.status([job.id]))[job.id].state == standing
+        clock(SHORT.gone)
+
+
+async def test_evidence_out_of_reach_is_no_evidence(
+    cluster: Cluster,
+    adapter: MemoryAdapter,
+    ledger: Ledger,
+    clock: Callable[[float], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    job = await cluster.submit(a_spec())
+    adapter.jobs.clear()
+    await cluster.status([job.id])
+    clock(SHORT.gone)
+
+    async def unreachable(*_: object, **__: object) -> CommandResult:
+        raise HostUnreachable("no way")
+
+    monkeypatch.setattr(adapter.host, "run", unreachable)
+    assert (await cluster.status([job.id]))[job.id].state is JobState.GONE
+    assert len(live(ledger)) == 1
+
+
+async def test_a_scheduler_that_cannot_be_asked_changes_nothing(
+    cluster: Cluster, adapter: MemoryAdapter, ledger: Ledger, clock: Callable[[float], None]
+) -> None:
+    job = await cluster.submit(a_spec())
+    before = live(ledger)
+    for _ in range(3):
+        adapter.plan("status", DOWN)
+        with pytest.raises(SchedulerUnavailable, match="slurmctld is down"):
+            await cluster.status([job.id])
+        clock(SHORT.gone)
+    assert live(ledger) == before
+
+
+async def test_a_job_that_the_ledger_does_not_know_is_what_the_scheduler_says(
+    cluster: Cluster, adapter: MemoryAdapter
+) -> None:
+    adapter.put("7", JobState.ENDED, cause=EndCause.COMPLETED)
+    statuses = await cluster.status([JobId("7"), JobId("8")])
+    assert {id: status.state for id, status in statuses.items()} == {"7": JobState.ENDED, "8": JobState.GONE}
+
+
+async def test_what_is_left_of_old_sessions_is_removed_on_the_way(
+    cluster: Cluster, adapter: MemoryAdapter, ledger: Ledger, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, new = [await cluster.submit(a_spec()) for _ in range(2)]
+    adapter.put(old.id, JobState.ENDED, cause=EndCause.COMPLETED)
+    await cluster.status([old.id])
+    monkeypatch.setattr("fxsched.ledger.KEEP_ENDED", -60)
+    adapter.put(new.id, JobState.ENDED, cause=EndCause.COMPLETED)
+    await cluster.status([new.id])
+    assert old.token not in sessions(home)
+    assert ledger.by_job("hpc", frozenset([old.id])) == {}
+
+
+async def test_the_job_s_own_report_can_be_had(cluster: Cluster, home: Path) -> None:
+    job = await cluster.submit(a_spec())
+    assert await cluster.report(job.token) == Report()
+    report(home, job.token, started=f"1 n1 {GONE_LONG_AGO}")
+    assert (await cluster.report(job.token)).node == "n1"
+
+
+# ── cancel ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_cancelled_job_is_seen_to_end(cluster: Cluster, adapter: MemoryAdapter, ledger: Ledger) -> None:
+    job = await cluster.submit(a_spec())
+    status = await cluster.cancel(job.id)
+    assert (status.state, status.cause) == (JobState.ENDED, EndCause.CANCELLED)
+    assert (adapter.asked("cancel"), live(ledger)) == ([job.id], [])
+
+
+async def test_a_job_that_has_ended_is_not_cancelled_again(cluster: Cluster, adapter: MemoryAdapter) -> None:
+    job = await cluster.submit(a_spec())
+    first = await cluster.cancel(job.id)
+    assert await cluster.cancel(job.id) == first
+    assert adapter.asked("cancel") == [job.id]
+
+
+async def test_a_cancel_whose_end_is_not_seen_is_not_believed(
+    cluster: Cluster, adapter: MemoryAdapter, ledger: Ledger
+) -> None:
+    job = await cluster.submit(a_spec())
+    adapter.cancel_works = False
+    with pytest.raises(CancelUnverified, match=r"job 1 on cluster 'hpc' was cancelled 0\.3 s ago, but it is queued"):
+        await cluster.cancel(job.id)
+    assert len(adapter.asked("status")) > 1
+    assert live(ledger)[0].cancelled_at is not None
+
+
+async def test_a_cancel_is_not_believed_because_nobody_can_be_asked(cluster: Cluster, adapter: MemoryAdapter) -> None:
+    job = await cluster.submit(a_spec())
+    adapter.plan("status", *[DOWN] * 100)
+    with pytest.raises(CancelUnverified, match="but slurmctld is down"):
+        await cluster.cancel(job.id)
+
+
+@pytest.mark.parametrize("error", [CancelRefused("not yours"), DOWN, NO_ANSWER], ids=repr)
+async def test_a_cancel_that_is_refused_is_an_error(
+    cluster: Cluster, adapter: MemoryAdapter, ledger: Ledger, error: Exception
+) -> None:
+    job = await cluster.submit(a_spec())
+    adapter.plan("cancel", error)
+    with pytest.raises(type(error)):
+        await cluster.cancel(job.id)
+    assert [entry.job for entry in live(ledger)] == [job.id]
+
+
+async def test_a_cancelled_job_that_the_scheduler_forgets_was_cancelled(
+    cluster: Cluster, adapter: MemoryAdapter, clock: Callable[[float], None]
+) -> None:
+    job = await cluster.submit(a_spec())
+    adapter.jobs.clear()
+    assert (await cluster.cancel(job.id)).state is JobState.GONE
+    clock(SHORT.gone)
+    assert (await cluster.status([job.id]))[job.id].cause is EndCause.CANCELLED
+
+
+# ── the start ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def printed(found: Report) -> bool:
+    return bool(found.output)
+
+
+async def test_a_start_is_over_when_the_job_is_ready(cluster: Cluster, adapter: MemoryAdapter, home: Path) -> None:
+    job = await cluster.submit(a_spec())
+    adapter.put("1", JobState.RUNNING)
+    report(home, job.token, started=f"1 n1 {GONE_LONG_AGO}", output="ready")
+    with anyio.fail_after(30):
+        start = await cluster.wait_for_start(job, 60, ready=printed)
+    assert start.status is not None
+    assert (start.status.state, start.report.node, start.report.output, start.trouble) == (
+        JobState.RUNNING,
+        "n1",
+        b"ready\n",
+        "",
+    )
+
+
+async def test_a_job_becomes_ready_while_it_is_watched(
+    cluster: Cluster, adapter: MemoryAdapter, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = await cluster.submit(a_spec())
+    looks = 0
+
+    def ready(found: Report) -> bool:
+        nonlocal looks
+        looks += 1
+        if looks == 2:
+            report(home, job.token, output="ready")
+        return printed(found)
+
+    with anyio.fail_after(30):
+        assert (await cluster.wait_for_start(job, 60, ready=ready)).report.output == b"ready\n"
+    assert looks == 3
+
+
+async def test_a_job_that_ends_at_once_is_seen_to_have_ended(
+    cluster: Cluster, adapter: MemoryAdapter, home: Path
+) -> None:
+    job = await cluster.submit(a_spec())
+    report(home, job.token, started=f"1 n1 {GONE_LONG_AGO}", ended=f"3 {GONE_LONG_AGO}")
+    adapter.put("1", JobState.ENDED, cause=EndCause.FAILED)
+    with anyio.fail_after(30):
+        start = await cluster.wait_for_start(job, 60, ready=printed)
+    assert start.status is not None
+    assert (start.status.state, start.status.exit_code, start.report.exit_code) == (JobState.ENDED, 3, 3)
+
+
+async def test_a_scheduler_gets_a_moment_to_notice_an_end(cluster: Cluster, adapter: MemoryAdapter, home: Path) -> None:
+    job = await cluster.submit(a_spec())
+    report(home, job.token, ended=f"3 {GONE_LONG_AGO}")
+    adapter.put("1", JobState.RUNNING)
+    ask = adapter.status
+
+    async def notice(ids: frozenset[JobId]) -> Any:
+        answer = await ask(ids)
+        adapter.put("1", JobState.ENDED, cause=EndCause.FAILED)
+        return answer
+
+    adapter.status = notice  # type: ignore[method-assign]
+    start = await cluster.wait_for_start(job, 60, ready=printed)
+    assert start.status is not None
+    assert (start.status.state, len(adapter.asked("status"))) == (JobState.ENDED, 2)
+
+
+async def test_a_job_that_never_runs_is_seen_to_have_ended(cluster: Cluster, adapter: MemoryAdapter) -> None:
+    job = await cluster.submit(a_spec())
+    adapter.put("1", JobState.ENDED, cause=EndCause.REJECTED)
+    with anyio.fail_after(30):
+        start = await cluster.wait_for_start(job, 60, ready=printed)
+    assert start.status is not None
+    assert start.status.cause is EndCause.REJECTED
+
+
+async def test_a_job_that_waits_is_still_waiting_when_the_time_is_over(
+    cluster: Cluster, adapter: MemoryAdapter
+) -> None:
+    job = await cluster.submit(a_spec())
+    start = await cluster.wait_for_start(job, 0.2, ready=printed)
+    assert start.status is not None
+    assert (start.status.state, start.report.started, start.trouble) == (JobState.QUEUED, False, "")
+    assert len(adapter.asked("status")) == 1
+
+
+async def test_a_job_that_runs_gets_a_moment_to_become_ready(
+    cluster: Cluster, adapter: MemoryAdapter, home: Path
+) -> None:
+    job = await cluster.submit(a_spec())
+    adapter.put("1", JobState.RUNNING)
+    report(home, job.token, started=f"1 n1 {GONE_LONG_AGO}")
+    with anyio.fail_after(30):
+        start = await cluster.wait_for_start(job, 60, ready=printed)
+    assert start.status is not None
+    assert (start.status.state, start.report.started, start.report.output) == (JobState.RUNNING, True, b"")
+
+
+async def test_a_scheduler_that_cannot_be_asked_is_no_end_of_a_start(cluster: Cluster, adapter: MemoryAdapter) -> None:
+    job = await cluster.submit(a_spec())
+    adapter.plan("status", *[DOWN] * 100)
+    start = await cluster.wait_for_start(job, 0.2, ready=printed)
+    assert (start.status, start.trouble) == (None, "slurmctld is down")
+
+
+async def test_a_scheduler_that_does_not_answer_does_not_hold_up_a_start(
+    cluster: Cluster, adapter: MemoryAdapter
+) -> None:
+    job = await cluster.submit(a_spec())
+
+    async def hang(ids: frozenset[JobId]) -> Any:
+        await anyio.sleep_forever()
+
+    adapter.status = hang  # type: ignore[method-assign]
+    with anyio.fail_after(30):
+        start = await cluster.wait_for_start(job, 0, ready=printed)
+    assert (start.status, start.trouble) == (None, "Memory has not answered yet")
+
+
+async def test_the_question_about_a_new_job_settles_others_too(
+    cluster: Cluster, adapter: MemoryAdapter, ledger: Ledger
+) -> None:
+    other = await cluster.submit(a_spec())
+    job = await cluster.submit(a_spec())
+    adapter.put(other.id, JobState.ENDED, cause=EndCause.COMPLETED)
+    await cluster.wait_for_start(job, 0, ready=printed)
+    assert adapter.asked("status") == [frozenset([job.id, other.id])]
+    assert [entry.job for entry in live(ledger)] == [job.id]
+
+
+# ── opening one ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_cluster_is_opened_by_its_adapter_s_name(tmp_path: Path, home: Path) -> None:
+    async with open_cluster("here", state=tmp_path, options={"grace": 2}) as opened:
+        assert (opened.name, type(opened.adapter).__name__, opened.adapter.options.grace) == (
+            "here",
+            "ProcessAdapter",
+            2,
+        )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        ({"adapter": "slrum"}, "there is no adapter 'slrum'; did you mean 'slurm'?"),
+        ({"options": {"grase": 2}}, "clusters.here.options.grase is not a setting; did you mean 'grace'?"),
+        ({"options": {"grace": "2"}}, "clusters.here.options.grace: expected `int`, got `str`"),
+        ({"host": "login1"}, "clusters.here.host is 'login1', but only \"local\""),
+    ],
+)
+async def test_a_cluster_that_cannot_be_opened_is_a_wrong_configuration(
+    tmp_path: Path, arguments: dict[str, Any], complaint: str
+) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        async with open_cluster("here", state=tmp_path, **arguments):
+            pass
+    assert str(caught.value).startswith(complaint)

@@ -1,0 +1,246 @@
+"""Where commands run: this machine, and the test double."""
+
+from __future__ import annotations
+
+import os
+import time
+import traceback
+from pathlib import Path
+
+import anyio
+import pytest
+
+from fxsched.errors import CommandNotFound, FxschedError, HostUnreachable, OutcomeUnknown
+from fxsched.hosts import CommandResult, LocalHost, local
+from fxsched.hosts.local import DEFAULT_PATH
+from fxsched.hosts.scripted import Command, ScriptedHost
+from fxsched.jobs import Secret
+
+pytestmark = pytest.mark.anyio
+
+
+def sh(text: str, *arguments: str) -> list[str]:
+    return ["/bin/sh", "-c", text, "sh", *arguments]
+
+
+async def environment_on(host: LocalHost, **arguments: object) -> dict[str, str]:
+    result = await host.run(["/usr/bin/env", "-0"], deadline=20, **arguments)  # type: ignore[arg-type]
+    return dict(line.split("=", 1) for line in result.text.split("\0")[:-1])
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+async def until_dead(*pids: int) -> None:
+    """Wait for the kernel to carry out a kill; a test that never sees it times out."""
+    with anyio.fail_after(20):
+        while any(map(alive, pids)):
+            await anyio.sleep(0.01)
+
+
+async def pids_in(path: Path, count: int) -> list[int]:
+    """Wait until a command has written down that many of its processes."""
+    with anyio.fail_after(20):
+        while not path.exists() or len(path.read_text().split("\n")) <= count:
+            await anyio.sleep(0.01)
+    return [int(line) for line in path.read_text().split()]
+
+
+# A command that writes down its own pid and that of a child, and stays.
+FAMILY = 'sleep 300 & echo $! >>"$1"; echo $$ >>"$1"; wait'
+
+
+# ── a command's surroundings ──────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_command_gets_a_clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("SQUEUE_FORMAT", "SLURM_TIME_FORMAT", "LANG", "LC_TIME", "DISPLAY", "PYTHONPATH"):
+        monkeypatch.setenv(name, "x")
+    monkeypatch.setenv("HOME", "/home/ada")
+    monkeypatch.setenv("LC_ALL", "de_DE.UTF-8")
+    seen = await environment_on(LocalHost())
+    assert (seen["HOME"], seen["LC_ALL"], seen["PATH"]) == ("/home/ada", "C", os.environ["PATH"])
+    assert seen.keys() <= {*local.IDENTITY, "LC_ALL"}
+
+
+async def test_what_the_scheduler_needs_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLURM_CONF", "/etc/slurm.conf")
+    seen = await environment_on(LocalHost(keep=("SLURM_CONF", "NOT_SET")))
+    assert (seen["SLURM_CONF"], "NOT_SET" in seen) == ("/etc/slurm.conf", False)
+
+
+async def test_without_a_path_there_is_a_usual_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PATH")
+    assert (await environment_on(LocalHost()))["PATH"] == DEFAULT_PATH
+
+
+async def test_variables_and_secrets_of_a_command_reach_it_and_no_other() -> None:
+    host = LocalHost()
+    seen = await environment_on(host, environment={"A": "a b\n"}, secrets={"KEY": Secret("hunter2")})
+    assert (seen["A"], seen["KEY"]) == ("a b\n", "hunter2")
+    assert not {"A", "KEY"} & (await environment_on(host)).keys()
+
+
+async def test_no_shell_reads_the_words() -> None:
+    words = ["a b", "$HOME", "`id`", "'\"\n", "*", ""]
+    result = await LocalHost().run(["/usr/bin/printf", "%s|", *words], deadline=20)
+    assert result.stdout == "".join(f"{word}|" for word in words).encode()
+
+
+# ── what it leaves behind ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_output_and_exit_code_are_returned_apart() -> None:
+    result = await LocalHost().run(sh("echo out; echo err >&2; exit 3"), deadline=20)
+    assert result == CommandResult(3, b"out\n", b"err\n")
+
+
+async def test_a_signal_counts_as_the_shell_counts_it() -> None:
+    assert (await LocalHost().run(sh("kill -KILL $$"), deadline=20)).exit_code == 137
+
+
+async def test_much_input_and_output_pass_through() -> None:
+    data = os.urandom(1_000_000)
+    result = await LocalHost().run(["/bin/cat"], stdin=data, deadline=60)
+    assert result.stdout == data
+
+
+async def test_both_outputs_may_be_large() -> None:
+    result = await LocalHost().run(sh("head -c 300000 /dev/zero; head -c 400000 /dev/zero >&2"), deadline=60)
+    assert (len(result.stdout), len(result.stderr)) == (300_000, 400_000)
+
+
+async def test_a_command_need_not_read_its_input() -> None:
+    result = await LocalHost().run(["/bin/true"], stdin=b"x" * 1_000_000, deadline=20)
+    assert result == CommandResult(0, b"", b"")
+
+
+async def test_a_command_without_input_finds_its_end() -> None:
+    assert (await LocalHost().run(["/bin/cat"], deadline=20)).exit_code == 0
+
+
+def test_text_that_is_not_utf_8_spoils_only_itself() -> None:
+    assert CommandResult(0, b"a\xffb\nc", b"").text == "a\ufffdb\nc"
+
+
+def test_a_complaint_is_what_was_said_on_either_output() -> None:
+    assert CommandResult(1, b"out", b" err\n").complaint == "err"
+    assert CommandResult(1, b" out\n", b"\n").complaint == "out"
+
+
+@pytest.mark.parametrize("word", ["no-such-program", "/nonexistent/program", "/etc/passwd", "/etc/passwd/x", "/"])
+async def test_a_program_that_is_not_there_is_named(word: str) -> None:
+    with pytest.raises(CommandNotFound, match=f"^{word} cannot be run on this machine: "):
+        await LocalHost().run([word], deadline=20)
+
+
+@pytest.mark.parametrize("argv", [["/bin/echo", "a\0b"], ["/bin/echo", "x" * 5_000_000]], ids=["NUL", "too long"])
+async def test_a_command_that_cannot_be_started_was_certainly_not_run(argv: list[str]) -> None:
+    with pytest.raises(HostUnreachable, match="/bin/echo could not be started on this machine"):
+        await LocalHost().run(argv, deadline=20)
+
+
+@pytest.mark.parametrize(
+    ("argv", "secret"),
+    [
+        (["/nonexistent"], "hunter2"),
+        (["/bin/true"], "hunter2\0"),
+        (["/bin/true"], "hunter2" * 1_000_000),
+        (["/bin/true"], "hunter2\ud800"),
+        (["/bin/sleep", "300"], "hunter2"),
+    ],
+    ids=["not found", "NUL", "too long", "no text", "no answer"],
+)
+async def test_no_error_holds_a_secret(argv: list[str], secret: str) -> None:
+    with pytest.raises(FxschedError) as caught:
+        await LocalHost().run(argv, secrets={"KEY": Secret(secret)}, deadline=0.1)
+    assert "hunter2" not in "".join(traceback.format_exception(caught.value))
+
+
+# ── its end ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_the_deadline_ends_the_whole_process_group(tmp_path: Path) -> None:
+    path = tmp_path / "pids"
+    with pytest.raises(OutcomeUnknown, match=r"/bin/sh did not answer within 1 s on this machine"):
+        await LocalHost().run(sh(FAMILY, str(path)), deadline=1)
+    pids = [int(line) for line in path.read_text().split()]
+    assert len(pids) == 2
+    await until_dead(*pids)
+
+
+async def test_a_command_that_ignores_term_is_ended_too(tmp_path: Path) -> None:
+    path = tmp_path / "pids"
+    with pytest.raises(OutcomeUnknown):
+        await LocalHost().run(sh(f"trap '' TERM INT HUP; {FAMILY}", str(path)), deadline=1)
+    await until_dead(*map(int, path.read_text().split()))
+
+
+async def test_a_cancelled_caller_leaves_no_process(tmp_path: Path) -> None:
+    path = tmp_path / "pids"
+    pids: list[int] = []
+    async with anyio.create_task_group() as tasks:
+
+        async def run() -> None:
+            await LocalHost().run(sh(FAMILY, str(path)), deadline=60)
+
+        tasks.start_soon(run)
+        pids += await pids_in(path, 2)
+        assert all(map(alive, pids))
+        tasks.cancel_scope.cancel()
+    await until_dead(*pids)
+
+
+async def test_a_caller_that_is_cancelled_already_starts_nothing_that_stays(tmp_path: Path) -> None:
+    path = tmp_path / "pids"
+    with anyio.CancelScope() as scope:
+        scope.cancel()
+        await LocalHost().run(sh(FAMILY, str(path)), deadline=60)
+    if path.exists():
+        await until_dead(*map(int, path.read_text().split()))
+
+
+async def test_a_process_that_holds_the_output_open_does_not_delay_the_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local, "LINGER", 0.1)
+    path = tmp_path / "pids"
+    begin = time.monotonic()
+    result = await LocalHost().run(sh('sleep 300 & echo $! >"$1"; echo 4217', str(path)), deadline=60)
+    holder = int(path.read_text())
+    try:
+        assert (result.text, time.monotonic() - begin < 30) == ("4217\n", True)
+        assert alive(holder)
+    finally:
+        os.kill(holder, 9)
+
+
+async def test_output_that_comes_just_after_the_end_still_counts() -> None:
+    # The child speaks when its parent, whose pid is $$, has gone.
+    late = "( while grep -qs 'State:.[RSD]' /proc/$$/status; do :; done; echo late ) & exit 0"
+    assert await LocalHost().run(sh(late), deadline=60) == CommandResult(0, b"late\n", b"")
+
+
+# ── the test double ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_scripted_host_answers_and_remembers() -> None:
+    host = ScriptedHost(lambda command: CommandResult(0, command.argv[1].encode(), b""))
+    secrets = {"KEY": Secret("x")}
+    result = await host.run(["echo", "hi"], stdin=b"in", environment={"A": "a"}, secrets=secrets, deadline=5)
+    assert result.text == "hi"
+    assert host.commands == [Command(("echo", "hi"), b"in", {"A": "a"}, secrets, 5)]
+
+
+async def test_a_scripted_host_fails_as_it_is_told() -> None:
+    def fail(command: Command) -> CommandResult:
+        raise HostUnreachable(f"no way to run {command.argv[0]}")
+
+    host = ScriptedHost(fail)
+    with pytest.raises(HostUnreachable, match="no way to run squeue"):
+        await host.run(["squeue"], deadline=5)
+    assert len(host.commands) == 1
