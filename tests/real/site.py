@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -47,7 +48,7 @@ class RealSlurm(Site):
 
     async def clear(self) -> None:
         """End what is still there: a controller that was killed may have brought an earlier test's jobs back."""
-        self.slurm.run("scancel", "--me")
+        self.slurm.run("scancel", f"--user={os.getuid()}")
 
         async def ask() -> str:
             return self.slurm.run("squeue", "--noheader").stdout
