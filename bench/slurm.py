@@ -95,7 +95,7 @@ async def _status(cluster: Cluster, slurm: SlurmCluster) -> list[Row]:
     times: dict[str, list[float]] = {"library": [], "adapter": [], "squeue": []}
     for _ in range(ASKS):
         begin = time.perf_counter()
-        answer = await cluster.status(jobs)
+        answer = await cluster.status(jobs, max_age=0)
         times["library"].append(time.perf_counter() - begin)
         if len(answer) != JOBS or any(status.state != "held" for status in answer.values()):
             raise RuntimeError("the library did not find all jobs held")

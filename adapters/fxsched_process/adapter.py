@@ -14,13 +14,13 @@ from msgspec import Struct
 
 from fxsched.adapter import Adapter
 from fxsched.errors import CancelRefused, SchedulerUnavailable, SubmitRejected
-from fxsched.jobs import JobId, Resources
+from fxsched.jobs import JobId, Resources, Token
 from fxsched_process.replies import parse_status
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from fxsched.jobs import JobSpec, JobStatus, Token
+    from fxsched.jobs import JobSpec, JobStatus
 
 
 @cache
@@ -84,10 +84,14 @@ class ProcessAdapter(Adapter):
 
     async def find(self, token: Token) -> tuple[JobId, ...]:
         """Look for the job's directory."""
-        result = await self.ask(self._command("find", token), deadline=self.options.deadline)
+        return (await self.submissions()).get(token, ())
+
+    async def submissions(self) -> dict[Token, tuple[JobId, ...]]:
+        """List the jobs' directories: they are named by the tokens."""
+        result = await self.ask(self._command("list"), deadline=self.options.deadline)
         if result.exit_code:
             raise SchedulerUnavailable(f"the jobs on {self.host.label} could not be looked up: {result.complaint}")
-        return tuple(JobId(line) for line in result.text.split())
+        return {Token(word): (JobId(word),) for word in result.text.split()}
 
     @staticmethod
     def _command(*arguments: str) -> list[str]:

@@ -159,6 +159,8 @@ status() {
             word=elsewhere
         elif [ "$boot" != "$boot_then" ]; then
             word=rebooted
+        elif [ -n "$(members "$id" none)" ]; then
+            word=unsupervised
         fi
         # Only now: a job that ends while we look is dead with its exit written.
         if read -r code ended 2>/dev/null <"$d/exit"; then word=ended; fi
@@ -185,14 +187,13 @@ cancel() {
     end "$1" "$pid" "$2"
 }
 
-# find TOKEN
-find_job() {
-    [ ! -d "$processes/$1" ] || echo "$1"
+# list: the ids of all jobs that are remembered
+list() {
+    for d in "$processes"/*/; do
+        [ ! -d "$d" ] || basename "$d"
+    done
 }
 
 verb=$1
 shift
-case $verb in
-find) find_job "$@" ;;
-*) "$verb" "$@" ;;
-esac
+"$verb" "$@"

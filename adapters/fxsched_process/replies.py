@@ -14,6 +14,7 @@ _REASONS: Final = {
     "elsewhere": "It was started on another machine, which alone can say how it stands.",
     "stillborn": "Its supervisor never started.",
     "rebooted": "The machine was restarted.",
+    "unsupervised": "Its supervisor was killed: how it ends will not be known.",
     "dead": "Its processes were killed from outside.",
 }
 
@@ -66,6 +67,7 @@ _STATES: Final = {
     "starting": JobState.QUEUED,
     "alive": JobState.RUNNING,
     "elsewhere": JobState.RUNNING,
+    "unsupervised": JobState.RUNNING,
     "stillborn": JobState.ENDED,
     "rebooted": JobState.ENDED,
     "dead": JobState.ENDED,

@@ -15,11 +15,13 @@ from fxsched.adapter import Adapter
 from fxsched.errors import InvalidRequest, SchedulerUnavailable
 from fxsched.jobs import JobId, JobState, JobStatus
 from fxsched_slurm.replies import (
+    NAMES_FORMAT,
     SACCT_FORMAT,
     SQUEUE_FORMAT,
     check_answer,
     check_cancel,
-    jobs_with_token,
+    listing,
+    parse_names,
     parse_sacct,
     parse_squeue,
     parse_submit,
@@ -103,11 +105,8 @@ class SlurmAdapter(Adapter):
                 raise InvalidRequest(f"{id!r} is not a Slurm job id")
         found: dict[JobId, JobStatus] = {}
         if len(ids) > FEW:
-            own = await self._ask(
-                "squeue", "--noheader", "--states=all", f"--format={SQUEUE_FORMAT}", "--me", "--array"
-            )
-            check_answer(own)
-            found = _only(ids, parse_squeue(own.text))
+            own = await self._ask("squeue", "--states=all", f"--format={SQUEUE_FORMAT}", "--me", "--array")
+            found = _only(ids, parse_squeue(listing(own)))
         missing = sorted(ids - found.keys())
         for begin in range(0, len(missing), CHUNK):
             found |= await self._squeue_by_id(missing[begin : begin + CHUNK])
@@ -124,23 +123,25 @@ class SlurmAdapter(Adapter):
 
     async def find(self, token: Token) -> tuple[JobId, ...]:
         """Look through the names of the user's own jobs, and in the accounting for one that ended long ago."""
-        queue = await self._ask("squeue", "--noheader", "--states=all", "--format=%i|%j", "--me")
-        check_answer(queue)
-        found = tuple(jobs_with_token(queue.text, token))
+        found = (await self.submissions()).get(token, ())
         if not found and self._accounting is not False and self.options.accounting is not False:
             records = await self._ask_sacct("--format=JobIDRaw,JobName", "--starttime=now-1days")
-            found = tuple(jobs_with_token(records.text, token)) if records else ()
+            found = parse_names(records.text).get(token, ()) if records else ()
         return found
+
+    async def submissions(self) -> dict[Token, tuple[JobId, ...]]:
+        """Look through the names of the user's own jobs."""
+        queue = await self._ask("squeue", "--states=all", f"--format={NAMES_FORMAT}", "--me")
+        return parse_names(listing(queue))
 
     async def _squeue_by_id(self, ids: list[JobId]) -> dict[JobId, JobStatus]:
         result = await self._ask(
-            "squeue", "--noheader", "--states=all", f"--format={SQUEUE_FORMAT}", f"--jobs={','.join(ids)}", "--array"
+            "squeue", "--states=all", f"--format={SQUEUE_FORMAT}", f"--jobs={','.join(ids)}", "--array"
         )
         # Of several ids, squeue leaves out those that it does not know. Of one, it makes an error.
         if result.exit_code and len(ids) == 1 and "Invalid job id specified" in quoted(result):
             return {}
-        check_answer(result)
-        return _only(ids, parse_squeue(result.text))
+        return _only(ids, parse_squeue(listing(result)))
 
     async def _sacct(self, ids: frozenset[JobId]) -> dict[JobId, JobStatus]:
         if self._accounting is False or self.options.accounting is False:

@@ -10,24 +10,25 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from fxsched.errors import CancelRefused, OutcomeUnknown, SchedulerUnavailable, SubmitRejected
-from fxsched.jobs import EndCause, JobId, JobState, JobStatus
+from fxsched.jobs import EndCause, JobId, JobState, JobStatus, Token
 from fxsched_slurm.reasons import held, sentence
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from fxsched.hosts import CommandResult
-    from fxsched.jobs import Token
 
-SQUEUE_FORMAT: Final = "%i|%T|%V|%S|%e|%N|%r"
-"""Id, state, times of submission, (expected) start and end, nodes; last the reason, which may hold anything."""
+SQUEUE_FORMAT: Final = "%i|%T|%V|%S|%e|%N|%r|%j"
+"""Id, state, times of submission, (expected) start and end, nodes, reason; last the name, which may hold anything."""
 
-SACCT_FORMAT: Final = "JobIDRaw,State,ExitCode,Submit,Start,End,NodeList"
+NAMES_FORMAT: Final = "%i|%j"
+
+SACCT_FORMAT: Final = "JobIDRaw,State,ExitCode,Submit,Start,End,NodeList,JobName"
 
 _ID: Final = re.compile(r"(\d+)(?:;[\w.-]+)?", re.ASCII)
+_TOKEN_AT_END: Final = re.compile(r"\.([a-z2-7]{20})$")
+_ROW_ID: Final = re.compile(r"\d+(?:_\d+)?", re.ASCII)
+_HEADER: Final = re.compile(r"^JOBID\|(?:.*\|)?NAME\n", re.MULTILINE)
 _SPAN: Final = r"[0-9]{1,6}(?:-[0-9]{1,6})?"
 _NODES: Final = re.compile(rf"([^\[\]]*)\[({_SPAN}(?:,{_SPAN})*)\]([^\[\]]*)")
-_ROW_ID: Final = re.compile(r"\d+(?:_\d+)?", re.ASCII)
 _EXIT: Final = re.compile(r"(\d{1,5}):(\d{1,5})", re.ASCII)
 _SIGNALS: Final = 64
 _NOT_LAUNCHED: Final = "0:53"  # no signal: 22.05.8 says so of a job whose node or output could not be used
@@ -101,11 +102,11 @@ def parse_submit(result: CommandResult) -> JobId:
 
 
 def parse_squeue(text: str) -> dict[JobId, JobStatus]:
-    """Return the status in each row of ``squeue -h -o SQUEUE_FORMAT``, with times in UTC."""
+    """Return the status in each row of ``squeue -o SQUEUE_FORMAT``, with times in UTC."""
     found = {}
     for line in text.splitlines():
-        match line.split("|", 6):
-            case [id, word, submit, start, end, nodes, reason] if _ROW_ID.fullmatch(id) and word.isupper():
+        match line.split("|", 7):
+            case [id, word, submit, start, end, nodes, reason, name] if _ROW_ID.fullmatch(id) and word.isupper():
                 state, cause = _STATES.get(word, (JobState.RUNNING, None))
                 if state is JobState.QUEUED and held(reason):
                     state = JobState.HELD
@@ -118,6 +119,7 @@ def parse_squeue(text: str) -> dict[JobId, JobStatus]:
                 found[JobId(id)] = JobStatus(
                     id=JobId(id),
                     state=state,
+                    name=name,
                     native_state=word,
                     reason=sentence(reason, word),
                     cause=cause,
@@ -135,8 +137,8 @@ def parse_sacct(text: str) -> dict[JobId, JobStatus]:
     """Return the status in each row of ``sacct -X -n -P -o SACCT_FORMAT``, with times in UTC."""
     found = {}
     for line in text.splitlines():
-        match line.split("|"):
-            case [id, words, exit_code, submit, start, end, nodes] if _ROW_ID.fullmatch(id) and words.strip():
+        match line.split("|", 7):
+            case [id, words, exit_code, submit, start, end, nodes, name] if _ROW_ID.fullmatch(id) and words.strip():
                 word = words.split()[0]  # "CANCELLED by 1003"
                 state, cause = _STATES.get(word, (JobState.RUNNING, None))
                 ended = state is JobState.ENDED
@@ -145,6 +147,7 @@ def parse_sacct(text: str) -> dict[JobId, JobStatus]:
                 found[JobId(id)] = JobStatus(
                     id=JobId(id),
                     state=state,
+                    name=name,
                     native_state=words,
                     cause=cause,
                     reason=sentence("JobLaunchFailure", word) if ended and exit_code == _NOT_LAUNCHED else "",
@@ -159,12 +162,32 @@ def parse_sacct(text: str) -> dict[JobId, JobStatus]:
     return found
 
 
-def jobs_with_token(text: str, token: Token) -> Iterator[JobId]:
-    """Yield the ids of the rows ``id|name`` whose name ends in the token."""
+def parse_names(text: str) -> dict[Token, tuple[JobId, ...]]:
+    """Return the ids in the rows ``id|name`` whose name ends in a token, by that token, the lowest id first."""
+    found: dict[Token, tuple[JobId, ...]] = {}
     for line in text.splitlines():
         id, _, name = line.partition("|")
-        if _ROW_ID.fullmatch(id) and name.endswith(f".{token}"):
-            yield JobId(id)
+        token = _TOKEN_AT_END.search(name)
+        if token and _ROW_ID.fullmatch(id):
+            key = Token(token[1])
+            found[key] = (*found.get(key, ()), JobId(id))
+    return {key: tuple(sorted(ids, key=lambda id: (len(id), id))) for key, ids in found.items()}
+
+
+def listing(result: CommandResult) -> str:
+    """Return what squeue printed, if it is a list from its header to its last line feed.
+
+    Only a whole list says that a job is *not* there. A wrapper's message, a login's banner or the first half of a list
+    with exit status 0 would otherwise end sessions that live, and make twins of them.
+
+    Raises:
+        SchedulerUnavailable: squeue failed, or printed something else.
+    """
+    check_answer(result)
+    if not _HEADER.search(result.text) or not result.text.endswith("\n"):
+        end = result.text.strip()[-200:]
+        raise SchedulerUnavailable(f"Slurm could not be asked: squeue printed no whole list, but ends in {end!r}")
+    return result.text
 
 
 def check_answer(result: CommandResult) -> None:

@@ -28,6 +28,7 @@ def sbatch_options(spec: JobSpec) -> list[str]:
     options = {
         "job-name": spec.job_name,
         "output": _file_pattern(spec.output or "/dev/null"),
+        "open-mode": "append",  # a requeued run, or a twin that ends at once, would otherwise wipe the session's log
         "chdir": spec.working_directory,
         "nodes": needs.nodes,
         "ntasks-per-node": 1,

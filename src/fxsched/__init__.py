@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from fxsched.adapter import Adapter
-    from fxsched.cluster import Cluster, Job, Start, Timing, open_cluster
+    from fxsched.cluster import Cancelled, Cluster, Job, Start, open_cluster
     from fxsched.errors import FxschedError
     from fxsched.jobs import (
         EndCause,
@@ -25,11 +25,13 @@ if TYPE_CHECKING:
         Token,
         new_token,
     )
+    from fxsched.submission import Timing
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Adapter",
+    "Cancelled",
     "Cluster",
     "EndCause",
     "FxschedError",
@@ -51,11 +53,12 @@ __all__ = [
 
 _MODULES = {
     "Adapter": "adapter",
+    "Cancelled": "cluster",
     "Cluster": "cluster",
     "FxschedError": "errors",
     "Job": "cluster",
     "Start": "cluster",
-    "Timing": "cluster",
+    "Timing": "submission",
     "open_cluster": "cluster",
 }
 

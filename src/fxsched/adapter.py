@@ -99,14 +99,29 @@ class Adapter(ABC):
 
     @abstractmethod
     async def find(self, token: Token) -> tuple[JobId, ...]:
-        """Return every job, live or remembered, that was submitted with this token.
+        """Return every job, live or remembered, that was submitted with this token; what was submitted first, first.
 
         Called after an ``OutcomeUnknown``, within seconds of the submit. An empty tuple says that the scheduler
-        answered and has none.
+        answered and has none: a submit is then repeated, so an answer that is cut short or is no list must raise.
 
         Raises:
             SchedulerUnavailable: it could not be asked.
         """
+
+    async def kill(self, id: JobId) -> None:
+        """End a job that a :meth:`cancel` did not end, by the hardest means there are. By default, cancel again."""
+        await self.cancel(id)
+
+    async def submissions(self) -> Mapping[Token, tuple[JobId, ...]]:
+        """Return every live or remembered job of ours, by its token: what :meth:`find` would say of each.
+
+        Optional: an adapter that has it lets ``fxsched reconcile`` see jobs that the ledger has lost.
+
+        Raises:
+            SchedulerUnavailable: it could not be asked.
+            NotImplementedError: the scheduler cannot list them.
+        """
+        raise NotImplementedError
 
     async def ask(
         self,

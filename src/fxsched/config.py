@@ -9,12 +9,17 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from msgspec import Struct, field
 
+from fxsched.cluster import open_cluster
 from fxsched.errors import ConfigurationError, nearest
 from fxsched.jobs import SessionWait
 from fxsched.strict import as_table, convert
+from fxsched.submission import Timing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from contextlib import AbstractAsyncContextManager
+
+    from fxsched.cluster import Cluster
 
 SYSTEM_CONFIG: Final = Path("/etc/fxsched/config.toml")
 """Where the configuration is looked for last."""
@@ -30,6 +35,10 @@ class ClusterSettings(Struct, frozen=True, kw_only=True):
     host: str = "local"
     inherit: Inherit | None = None
     """None: all for the embedded local adapter, ``"fastx"`` for a scheduler."""
+    poll_interval: float = 10.0
+    """Seconds: how old an answer about a job may be before the scheduler is asked again."""
+    launch_timeout: float = 60.0
+    """Seconds for a submission, from the first step to a settled outcome, even if no command ever returns."""
     options: dict[str, Any] = field(default_factory=dict)
     """The adapter's own."""
 
@@ -126,6 +135,18 @@ class Config(Struct, frozen=True, kw_only=True):
         if name not in self.clusters:
             raise ConfigurationError(f"{self.origin}: there is no cluster {name!r}{nearest(name, self.clusters)}")
         return name, self.clusters[name]
+
+    def open(self, name: str) -> AbstractAsyncContextManager[Cluster]:
+        """Open one of the clusters, for the length of an ``async with`` block; see ``open_cluster``."""
+        settings = self.clusters[name]
+        return open_cluster(
+            name,
+            state=state_directory(),
+            adapter=settings.adapter,
+            host=settings.host,
+            options=settings.options,
+            timing=Timing(launch=settings.launch_timeout, poll=settings.poll_interval),
+        )
 
     @property
     def origin(self) -> str:

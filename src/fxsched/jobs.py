@@ -12,9 +12,9 @@ import re
 from datetime import datetime
 from enum import StrEnum
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, NewType
+from typing import TYPE_CHECKING, Annotated, Final, NewType
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from fxsched.errors import InvalidRequest
 
@@ -26,6 +26,9 @@ JobId = NewType("JobId", str)
 
 Token = NewType("Token", str)
 """A submission's own name, made before the scheduler hears of it: 20 characters of ``[a-z2-7]``, never used twice."""
+
+Moment = Annotated[datetime, Meta(tz=True)]
+"""A point in time. One without a zone, which a file may hold after damage, is refused: it compares with nothing."""
 
 _TOKEN: Final = re.compile(r"[a-z2-7]{20}")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
@@ -125,7 +128,7 @@ class JobSpec(Struct, frozen=True, kw_only=True):
     command: tuple[str, ...] = ()
     """The program and its arguments."""
     body: str = ""
-    """A POSIX sh script (or one that names its interpreter in a ``#!`` line) to run in place of ``command``."""
+    """A POSIX sh script (or one for the shell of sh's family in its ``#!`` line) to run in place of ``command``."""
     stdin: bytes = b""
     environment: Mapping[str, str] = MappingProxyType({})
     secrets: Mapping[str, Secret] = MappingProxyType({})
@@ -168,6 +171,8 @@ class JobStatus(Struct, frozen=True, kw_only=True):
 
     id: JobId
     state: JobState
+    name: str = ""
+    """The job's name at the scheduler, where it tells. It proves that the id is still our job's: ids come again."""
     native_state: str = ""
     """The scheduler's own word, or the empty string where it has none."""
     reason: str = ""
@@ -177,12 +182,12 @@ class JobStatus(Struct, frozen=True, kw_only=True):
     exit_code: int | None = None
     signal: int | None = None
     nodes: tuple[str, ...] = ()
-    submitted_at: datetime | None = None
-    started_at: datetime | None = None
-    ended_at: datetime | None = None
-    expected_start: datetime | None = None
+    submitted_at: Moment | None = None
+    started_at: Moment | None = None
+    ended_at: Moment | None = None
+    expected_start: Moment | None = None
     """When the scheduler thinks that a waiting job will start."""
-    observed_at: datetime | None = None
+    observed_at: Moment | None = None
     source: str = ""
     """Who said so: ``squeue``, ``sacct``, ``session`` (the job's own report), ``ledger``."""
 

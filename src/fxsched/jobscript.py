@@ -39,6 +39,10 @@ job=@JOB@
 job=${job:-$(uname -n).$$}
 unset LC_ALL @UNSET@
 
+# What the script writes is its owner's alone. The session gets back the mask that it would have had.
+mask=$(umask)
+umask 077
+
 say() { printf 'fxsched: %s\n' "$*" >&2; }
 
 # A report appears whole or not at all.
@@ -113,6 +117,7 @@ fi
 if env --default-signal=INT,QUIT true 2>/dev/null; then set -- env --default-signal=INT,QUIT "$@"; fi
 (
     trap - HUP INT QUIT TERM
+    umask "$mask"
     @TOKEN_VARIABLE@=$token
     export @TOKEN_VARIABLE@
     exec "$@"

@@ -2,6 +2,7 @@
 
     STATE/ledger/live/TOKEN.json     submitted, or about to be
     STATE/ledger/ended/TOKEN.json    seen to end; kept for a while, then purged
+    STATE/ledger/bad/                what could not be read, set aside for a person to look at
 
 An entry is written to a temporary name, fsynced, renamed, and the directory fsynced: it is whole or not there, also on
 NFS and after a power cut. It holds what is needed to find the job again and nothing private. Live entries stand apart
@@ -13,21 +14,38 @@ from __future__ import annotations
 import os
 import time
 from contextlib import suppress
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import Final
 
 import msgspec
 from msgspec import Struct
 
-from fxsched.errors import LedgerError
-from fxsched.jobs import JobId, JobStatus, Token
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+from fxsched.errors import InvalidRequest, LedgerError
+from fxsched.files import check_own, decode, make_directory, now, write_atomically
+from fxsched.jobs import JobId, JobStatus, Moment, Token
 
 KEEP_ENDED: Final = 7 * 24 * 3600
 """Seconds that an ended entry, and what its session left behind, are kept."""
+
+
+class Owner(Struct, frozen=True, kw_only=True):
+    """The process that is submitting: while it lives, its entry is nobody else's business."""
+
+    host: str
+    pid: int
+    ticks: str
+    """When the process started, in the kernel's clock ticks: a pid alone is used again."""
+
+    @classmethod
+    def me(cls) -> Owner:
+        """Return the present process."""
+        return cls(host=os.uname().nodename, pid=os.getpid(), ticks=_ticks(os.getpid()))
+
+    def lives(self) -> bool | None:
+        """Whether the process is there still; None if it was on another host, which only that host can tell."""
+        if self.host != os.uname().nodename:
+            return None
+        return _ticks(self.pid) == self.ticks != ""
 
 
 class Entry(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -36,27 +54,58 @@ class Entry(Struct, frozen=True, kw_only=True, omit_defaults=True):
     token: Token
     cluster: str
     name: str
-    submitted_at: datetime
+    submitted_at: Moment
     """When the entry was made, just before the scheduler heard of the job."""
+    owner: Owner | None = None
+    """Who is submitting; None once the submit has been settled."""
     job: JobId | None = None
     """None while the submit has not been answered."""
-    cancelled_at: datetime | None = None
+    cancelled_at: Moment | None = None
     """When we were asked to cancel the job."""
-    gone_at: datetime | None = None
+    gone_at: Moment | None = None
     """When the scheduler first said that it knows no such job."""
     status: JobStatus | None = None
-    """The last one seen; the final one when the entry has ended."""
+    """The final one, when the entry has ended."""
 
+    def unsettled(self, patience: float) -> bool:
+        """Whether nobody is submitting any more, and yet it is not known what came of it.
 
-_DECODER: Final = msgspec.json.Decoder(Entry)
+        Args:
+            patience: seconds after which a submit on another host is taken to be over.
+        """
+        if self.job is not None:
+            return False
+        lives = self.owner.lives() if self.owner else False
+        if lives is None:
+            return (now() - self.submitted_at).total_seconds() > patience
+        return not lives
 
 
 class Ledger:
     """The ledger in one state directory. Every method works on files directly; none waits for anything else."""
 
     def __init__(self, state: Path) -> None:
+        self.state = state
         self._live = state / "ledger" / "live"
         self._ended = state / "ledger" / "ended"
+        self._bad = state / "ledger" / "bad"
+        self._seen: dict[Path, dict[str, tuple[tuple[int, int, int], Entry]]] = {}
+
+    def create(self, entry: Entry) -> None:
+        """Make the first entry of a token durable.
+
+        Raises:
+            InvalidRequest: the token has an entry: it was submitted before.
+            LedgerError: it could not be written.
+        """
+        try:
+            if self.knows(entry.token):
+                raise FileExistsError
+            self._write(self._live, entry, new=True)
+        except FileExistsError:
+            raise InvalidRequest(
+                f"the token {entry.token} has been submitted already: ask for its status, or make a new one"
+            ) from None
 
     def write(self, entry: Entry) -> None:
         """Make ``entry`` durable as a live one, in place of the token's former entry.
@@ -64,20 +113,26 @@ class Ledger:
         Raises:
             LedgerError: it could not be written; what was there before still is.
         """
-        _write(self._live, entry)
+        if not (self._ended / _file(entry.token)).exists():  # somebody else has seen the end meanwhile
+            self._write(self._live, entry)
 
     def end(self, entry: Entry) -> None:
-        """Move ``entry`` to the ended ones."""
-        _write(self._ended, entry)
+        """Move ``entry`` to the ended ones.
+
+        Raises:
+            LedgerError: it could not be written; it still is a live one.
+        """
+        self._write(self._ended, entry)
         (self._live / _file(entry.token)).unlink(missing_ok=True)
 
     def forget(self, token: Token) -> None:
         """Remove the live entry of a submission that certainly made no job."""
-        (self._live / _file(token)).unlink(missing_ok=True)
+        with suppress(OSError):
+            (self._live / _file(token)).unlink()
 
-    def live(self, cluster: str) -> Iterator[Entry]:
-        """Yield the cluster's live entries. One that cannot be read is passed over, not removed."""
-        return (entry for entry in _entries(self._live) if entry.cluster == cluster)
+    def live(self, cluster: str) -> list[Entry]:
+        """Return the cluster's live entries."""
+        return [entry for entry in self._entries(self._live) if entry.cluster == cluster]
 
     def by_job(self, cluster: str, ids: frozenset[JobId]) -> dict[JobId, Entry]:
         """Return the entries of these jobs of a cluster: the live ones, and for the rest the ended ones.
@@ -89,75 +144,88 @@ class Ledger:
             missing = ids - found.keys()
             if not missing:
                 break
-            entries = (e for e in _entries(folder) if e.cluster == cluster and e.job in missing)
+            entries = (e for e in self._entries(folder) if e.cluster == cluster and e.job in missing)
             found |= {e.job: e for e in sorted(entries, key=lambda e: e.submitted_at) if e.job}
         return found
 
+    def knows(self, token: Token) -> bool:
+        """Whether there is an entry for the token."""
+        return any((folder / _file(token)).exists() for folder in (self._live, self._ended))
+
+    def bad(self) -> list[Path]:
+        """Return the files that were set aside because they could not be read."""
+        with suppress(OSError):
+            return sorted(path for path in self._bad.iterdir())
+        return []
+
     def purge(self, cluster: str) -> list[Token]:
         """Remove the cluster's entries that ended long ago, and return their tokens."""
-        old = [e.token for e in _entries(self._ended, before=time.time() - KEEP_ENDED) if e.cluster == cluster]
+        old = [e.token for e in self._entries(self._ended, before=time.time() - KEEP_ENDED) if e.cluster == cluster]
         for token in old:
-            (self._ended / _file(token)).unlink(missing_ok=True)
+            with suppress(OSError):
+                (self._ended / _file(token)).unlink()
         return old
+
+    def _entries(self, folder: Path, *, before: float | None = None) -> list[Entry]:
+        """Return the entries in a folder. A file that is the one it was is not read again."""
+        former, seen = self._seen.get(folder, {}), {}
+        for file in self._files(folder):
+            try:
+                status = file.stat()
+                if before is not None and status.st_mtime >= before:
+                    continue
+                mark = (status.st_ino, status.st_mtime_ns, status.st_size)
+                known = former.get(file.name)
+                entry = known[1] if known and known[0] == mark else decode(Path(file.path).read_bytes(), Entry)
+                seen[file.name] = (mark, entry)
+            except OSError:
+                continue  # it has ended since we looked, or will be readable another time
+            except ValueError:
+                self._set_aside(Path(file.path))
+        if before is None:
+            self._seen[folder] = seen
+        return [entry for _, entry in seen.values()]
+
+    def _files(self, folder: Path) -> list[os.DirEntry[str]]:
+        try:
+            check_own(self.state)
+            with os.scandir(folder) as files:
+                whole = [file for file in files if file.name.endswith(".json") and file.name[0] != "."]
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise LedgerError(
+                f"the ledger in {error.filename or folder} cannot be read ({error.strerror}). See to its owner and "
+                "permissions, or set FXSCHED_STATE to another directory"
+            ) from error
+        return sorted(whole, key=lambda file: file.name)
+
+    def _write(self, folder: Path, entry: Entry, *, new: bool = False) -> None:
+        try:
+            make_directory(self.state)
+            write_atomically(folder / _file(entry.token), msgspec.json.encode(entry), durable=True, new=new)
+        except FileExistsError:
+            raise
+        except OSError as error:
+            raise LedgerError(
+                f"the ledger in {error.filename or folder} cannot be written ({error.strerror}). Nothing is submitted "
+                "without it: see to free space and permissions there, or set FXSCHED_STATE to another directory"
+            ) from error
+
+    def _set_aside(self, path: Path) -> None:
+        """Keep a file that is no entry, where it harms nobody and a person finds it."""
+        with suppress(OSError):
+            make_directory(self._bad)
+            path.rename(self._bad / f"{path.parent.name}.{path.name}.{time.time_ns()}")
 
 
 def _file(token: Token) -> str:
     return f"{token}.json"
 
 
-def _write(folder: Path, entry: Entry) -> None:
-    temporary = folder / f".{entry.token}.{os.getpid()}"
+def _ticks(pid: int) -> str:
+    """Return when a process started, as the 22nd word of ``/proc/PID/stat`` has it (proc(5)); "" if there is none."""
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        with os.fdopen(os.open(temporary, flags, 0o600), "wb") as file:
-            file.write(msgspec.json.encode(entry))
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.rename(folder / _file(entry.token))
-        directory = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
-    except OSError as error:
-        with suppress(OSError):
-            temporary.unlink()
-        raise LedgerError(
-            f"the ledger in {folder} cannot be written ({error.strerror}). Nothing is submitted without it: "
-            "see to free space and permissions there, or set FXSCHED_STATE to another directory"
-        ) from error
-
-
-def _read(path: str) -> bytes:
-    """Return a small file's content. A status may read thousands, and open() takes twice as long as all of this."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        data = piece = os.read(descriptor, 8192)
-        while piece:
-            piece = os.read(descriptor, 65536)
-            data += piece
-    finally:
-        os.close(descriptor)
-    return data
-
-
-def _entries(folder: Path, *, before: float | None = None) -> Iterator[Entry]:
-    try:
-        names = sorted(name for name in os.listdir(folder) if name.endswith(".json") and name[0] != ".")
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise LedgerError(f"the ledger in {folder} cannot be read ({error.strerror})") from error
-    for name in names:
-        try:
-            if before is not None and os.stat(folder / name).st_mtime >= before:
-                continue
-            yield _DECODER.decode(_read(f"{folder}/{name}"))
-        except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            continue
-
-
-def now() -> datetime:
-    """Return the present moment."""
-    return datetime.now(UTC)
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()[19]
+    except (OSError, IndexError):
+        return ""

@@ -10,29 +10,40 @@ It stands under the user's home on the host, ``~/.local/state/fxsched/sessions/T
     job.log     what the scheduler, the job script and the command had to say besides
     ended       the end marker: exit code, time
 
-Everything goes through ``Host.run`` and a constant POSIX sh script, here and over SSH alike.
+Everything goes through ``Host.run`` and a constant POSIX sh script; or, where the host's home directory is at hand as
+plain files, through ``sessions_here``, which starts no process.
 """
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar, TypeVarTuple
 
+import anyio
+from anyio import to_thread
+from anyio.lowlevel import checkpoint_if_cancelled
 from msgspec import Struct
 
+from fxsched import sessions_here
 from fxsched.errors import HostUnreachable, OutcomeUnknown
 from fxsched.jobs import JobId
 from fxsched.jobscript import render_command
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from fxsched.hosts import Host
     from fxsched.jobs import JobSpec, Token
+
+T = TypeVar("T")
+A = TypeVarTuple("A")
 
 LOG: Final = "job.log"
 DEADLINE: Final = 20.0
 """Seconds for a few small files; a home directory that hangs on NFS takes longer, and is better reported."""
 
-_ROOT: Final = "d=${HOME:?is not set}/.local/state/fxsched/sessions/$1\n"
+_PLACE: Final = ".local/state/fxsched/sessions"
+_ROOT: Final = f"d=${{HOME:?is not set}}/{_PLACE}/$1\n"
 
 # Standard input comes first, in $2 bytes, and the command last: the job waits for it. Every program costs the user a
 # millisecond, so there are no more than needed.
@@ -40,7 +51,13 @@ _STAGE: Final = (
     _ROOT
     + r"""
 umask 077
-[ -d "${d%/*}" ] || mkdir -p "${d%/*}" && mkdir "$d" &&
+r=${d%/*}
+[ -d "$r" ] || mkdir -p "$r" || exit
+if [ ! -O "$r" ] || [ -L "$r" ]; then
+    echo "$r belongs to somebody else, or is a link" >&2
+    exit 1
+fi
+mkdir "$d" &&
 head -c "$2" >"$d/stdin" && cat >"$d/command" && printf %s "$d"
 """
 )
@@ -91,7 +108,14 @@ async def stage(host: Host, spec: JobSpec) -> str:
     Raises:
         HostUnreachable: it could not be written. Nothing was submitted.
     """
-    return await _run(host, _STAGE, spec.token, str(len(spec.stdin)), stdin=spec.stdin + render_command(spec))
+    command = render_command(spec)
+    if host.home is None:
+        return await _run(host, _STAGE, spec.token, str(len(spec.stdin)), stdin=spec.stdin + command)
+    directory = host.home / _PLACE / spec.token
+    with anyio.CancelScope(shield=True):  # a thread left to itself would write after its caller has tidied up
+        await _here(host, sessions_here.stage, directory, command, spec.stdin)
+    await checkpoint_if_cancelled()
+    return str(directory)
 
 
 async def read(host: Host, token: Token) -> Report:
@@ -100,18 +124,26 @@ async def read(host: Host, token: Token) -> Report:
     Raises:
         HostUnreachable: it could not be read.
     """
+    if host.home is not None:
+        return parse_report(await _here(host, sessions_here.read, host.home / _PLACE / token))
     text = await _run(host, _READ, token)
     return parse_report(text.encode("utf-8", "surrogateescape"))
 
 
 async def discard(host: Host, token: Token) -> None:
     """Remove what is private of an ended session; its reports and output stay until :func:`remove`."""
-    await _run(host, _DISCARD, token)
+    if host.home is not None:
+        await _here(host, sessions_here.discard, host.home / _PLACE / token)
+    else:
+        await _run(host, _DISCARD, token)
 
 
 async def remove(host: Host, token: Token) -> None:
     """Remove the session's directory."""
-    await _run(host, _REMOVE, token)
+    if host.home is not None:
+        await _here(host, sessions_here.remove, host.home / _PLACE / token)
+    else:
+        await _run(host, _REMOVE, token)
 
 
 def parse_report(text: bytes) -> Report:
@@ -137,6 +169,20 @@ def _is_number(word: str) -> bool:
 
 def _time(seconds: str) -> datetime:
     return datetime.fromtimestamp(int(seconds), UTC)
+
+
+async def _here(host: Host, function: Callable[[*A], T], *arguments: *A) -> T:
+    try:
+        with anyio.fail_after(DEADLINE):
+            result = await to_thread.run_sync(function, *arguments, abandon_on_cancel=True)
+    except TimeoutError:
+        raise HostUnreachable(f"the home directory on {host.label} does not answer within {DEADLINE:g} s") from None
+    except OSError as error:
+        place = error.filename or "it"
+        raise HostUnreachable(
+            f"the session's directory cannot be used on {host.label}: {place}: {error.strerror}"
+        ) from error
+    return result
 
 
 async def _run(host: Host, script: str, token: Token, *arguments: str, stdin: bytes = b"") -> str:

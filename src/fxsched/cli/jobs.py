@@ -12,7 +12,6 @@ import anyio
 import click
 import msgspec
 
-from fxsched.cluster import open_cluster
 from fxsched.config import Config, ProfileSettings, find_config, load_config, state_directory
 from fxsched.errors import SchedulerUnavailable
 from fxsched.jobs import JobId, JobSpec, JobState, JobStatus, new_token
@@ -22,11 +21,18 @@ from fxsched.sentences import end_sentence, wait_sentence
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from contextlib import AbstractAsyncContextManager
-
-    from fxsched.cluster import Cluster
 
 NO_SUCH_JOB: Final = 3
+UNAVAILABLE: Final = 75
+"""Exit status when something could not be asked, and asking later is right; sysexits.h calls it EX_TEMPFAIL."""
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What can be said of a job: its status, or the last known one and why there is no newer."""
+
+    status: JobStatus | None
+    trouble: str = ""
+
 
 F = TypeVar("F", bound="Callable[..., Any]")
 
@@ -62,7 +68,7 @@ def submit(
     policy = settings.clusters[cluster_name].inherit
 
     async def run() -> JobStatus:
-        async with _open(settings, cluster_name) as opened:
+        async with settings.open(cluster_name) as opened:
             spec = JobSpec(
                 token=new_token(),
                 name=name or os.path.basename(command[0]),
@@ -77,7 +83,7 @@ def submit(
             if not as_json:
                 return submitted
             try:
-                return (await opened.status([job.id]))[job.id]
+                return (await opened.status([job.id], max_age=0))[job.id]
             except SchedulerUnavailable:
                 return submitted
 
@@ -92,18 +98,24 @@ def status(config: Path | None, cluster: str | None, profile: str | None, as_jso
     """Print how the jobs IDS stand."""
     settings = load_config(find_config(config))
 
-    async def run() -> dict[JobId, JobStatus]:
-        found: dict[JobId, JobStatus] = {}
+    async def run() -> dict[JobId, Answer]:
+        answers: dict[JobId, Answer] = {}
         for name, jobs in _by_cluster(settings, cluster, profile, ids).items():
-            async with _open(settings, name) as opened:
-                found |= await opened.status(jobs)
-        return found
+            async with settings.open(name) as opened:
+                try:
+                    answers |= {id: Answer(status) for id, status in (await opened.status(jobs)).items()}
+                except SchedulerUnavailable as error:
+                    last = opened.last_known(jobs)
+                    answers |= {id: Answer(last.get(id), str(error)) for id in jobs}
+        return answers
 
     found = anyio.run(run)
-    statuses = [found[JobId(id)] for id in ids]
-    for each in statuses:
-        click.echo(_json(each) if as_json else _sentence(each))
-    if any(each.state is JobState.GONE for each in statuses):
+    answers = {id: found[JobId(id)] for id in ids}
+    for id, answer in answers.items():
+        click.echo(_answer_json(id, answer) if as_json else _answer_sentence(id, answer))
+    if any(answer.trouble for answer in answers.values()):
+        sys.exit(UNAVAILABLE)
+    if any(answer.status and answer.status.state is JobState.GONE for answer in answers.values()):
         sys.exit(NO_SUCH_JOB)
 
 
@@ -116,10 +128,11 @@ def cancel(config: Path | None, cluster: str | None, profile: str | None, as_jso
 
     async def run() -> None:
         for name, jobs in _by_cluster(settings, cluster, profile, ids).items():
-            async with _open(settings, name) as opened:
+            async with settings.open(name) as opened:
                 for job in jobs:
-                    ended = await opened.cancel(job)
-                    click.echo(_json(ended) if as_json else _sentence(ended))
+                    done = await opened.cancel(job)
+                    had = "had ended already" if done.already else "has ended"
+                    click.echo(_json(done.status) if as_json else _sentence(done.status, ended=had))
 
     anyio.run(run)
 
@@ -149,21 +162,29 @@ def _by_cluster(
     return groups
 
 
-def _open(config: Config, name: str) -> AbstractAsyncContextManager[Cluster]:
-    settings = config.clusters[name]
-    return open_cluster(
-        name, state=state_directory(), adapter=settings.adapter, host=settings.host, options=settings.options
-    )
-
-
 def _json(status: JobStatus) -> str:
     return msgspec.json.encode(status).decode()
 
 
-def _sentence(status: JobStatus) -> str:
+def _answer_json(id: str, answer: Answer) -> str:
+    """Return a status as JSON; where the scheduler could not be asked, the last known one and what was the trouble."""
+    status = msgspec.to_builtins(answer.status) if answer.status else {"id": id, "state": None}
+    return msgspec.json.encode(status | ({"unavailable": answer.trouble} if answer.trouble else {})).decode()
+
+
+def _answer_sentence(id: str, answer: Answer) -> str:
+    if not answer.trouble:
+        return _sentence(answer.status) if answer.status else ""
+    if answer.status is None or answer.status.observed_at is None:
+        return f"{id} could not be asked for, and nothing is known of it: {answer.trouble}"
+    seen = answer.status.observed_at.astimezone()
+    return f"{_sentence(answer.status)} That was at {seen:%H:%M:%S}; now it could not be asked for: {answer.trouble}"
+
+
+def _sentence(status: JobStatus, ended: str = "has ended") -> str:
     match status.state:
         case JobState.ENDED:
-            text = f"has ended: {end_sentence(status)}."
+            text = f"{ended}: {end_sentence(status)}."
         case JobState.GONE:
             text = "is not known to the scheduler."
         case JobState.RUNNING:

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import click
 
 from fxsched import __version__
-from fxsched.cli.jobs import cancel, status, submit
+from fxsched.cli.jobs import UNAVAILABLE, cancel, status, submit
+from fxsched.cli.reconcile import reconcile
 from fxsched.errors import FxschedError, HostUnreachable, OutcomeUnknown, SchedulerUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-UNAVAILABLE: Final = 75
-"""Exit status when something could not be asked, and asking later is right; sysexits.h calls it EX_TEMPFAIL."""
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -39,6 +37,7 @@ def launch(arguments: tuple[str, ...]) -> None:
 cli.add_command(submit)
 cli.add_command(status)
 cli.add_command(cancel)
+cli.add_command(reconcile)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -6,9 +6,9 @@ from contextlib import suppress
 from shlex import join
 from typing import TYPE_CHECKING, NoReturn
 
-from fxsched.cluster import public_spec
 from fxsched.fastx.reply import Reply
 from fxsched.hosts.scripted import Command, ScriptedHost
+from fxsched.submission import public_spec
 from fxsched.units import format_duration, format_size
 
 if TYPE_CHECKING:

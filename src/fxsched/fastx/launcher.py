@@ -12,6 +12,7 @@ import logging
 import os
 import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -19,13 +20,14 @@ import anyio
 from msgspec import Struct
 
 from fxsched import __version__
-from fxsched.cluster import open_cluster
 from fxsched.config import find_config, load_config, state_directory
 from fxsched.errors import FxschedError, InvalidRequest
 from fxsched.fastx.reply import Reply, is_ready, reply, submitted
 from fxsched.fastx.request import LIMIT, parse_request
+from fxsched.files import make_directory
 from fxsched.jobs import new_token
 from fxsched.profiles import build_spec, choose_profile, groups_of, inherited
+from fxsched.reconcile import settle_cut_off
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,9 +41,16 @@ INTERNAL_ERROR: Final = 70
 LOG_LIMIT: Final = 1024 * 1024
 """Bytes of the log before it is put aside as launch.log.1."""
 
+SETTLE_DEADLINE: Final = 5.0
+"""Seconds that a launch spends, where there is reason to, on what earlier launches left behind."""
+
+_STOPS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+"""Signals that ask a launch to end."""
+
 _NO_ANSWER: Final = Reply("", INTERNAL_ERROR)
 
 _log = logging.getLogger("fxsched.launch")
+_all_logs = logging.getLogger("fxsched")
 
 
 class _Arguments(Struct, frozen=True):
@@ -83,11 +92,16 @@ async def _launch_or_stop(data: bytes, arguments: _Arguments, interrupted: list[
     failure: Exception | None = None
 
     async def stop() -> None:
-        with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
-            ready.set()
-            async for number in signals:
-                interrupted.append(number)
-                tasks.cancel_scope.cancel()
+        try:
+            with anyio.open_signal_receiver(*_STOPS) as signals:
+                ready.set()
+                async for number in signals:
+                    interrupted.append(number)
+                    tasks.cancel_scope.cancel()
+        finally:
+            # Now there is an answer, and it must be told: a signal that ended the launcher here would hide a session.
+            for number in _STOPS:
+                signal.signal(number, signal.SIG_IGN)
 
     ready = anyio.Event()
     async with anyio.create_task_group() as tasks:
@@ -124,13 +138,7 @@ async def launch(
     chosen = profile_name or choose_profile(request, config, lambda: groups_of(request))
     profile_name, profile = config.profile(chosen)
     cluster_name, settings = config.cluster(profile.cluster)
-    async with open_cluster(
-        cluster_name,
-        state=state_directory(),
-        adapter=settings.adapter,
-        host=settings.host,
-        options=settings.options,
-    ) as cluster:
+    async with config.open(cluster_name) as cluster:
         environment = inherited(settings.inherit, cluster.adapter, os.environ)
         spec = build_spec(request, profile_name, profile, token=new_token(), environment=environment)
         _log.info("%s: %s, profile %s, cluster %s", spec.token, request.login, profile_name, cluster_name)
@@ -138,22 +146,30 @@ async def launch(
             from fxsched.fastx.dryrun import describe
 
             return await describe(cluster, profile_name, spec)
-        return await _start(cluster, spec, profile.wait_for_start)
+        answer = await _start(cluster, spec, profile.wait_for_start)
+        await _settle_former_launches(cluster)
+        return answer
 
 
 async def _start(cluster: Cluster, spec: JobSpec, seconds: float) -> Reply:
     job = await cluster.submit(spec)
     _log.info("%s: job %s", job.token, job.id)
-    if seconds <= 0:
-        return submitted(spec.name, job)
     try:
+        if seconds <= 0:
+            return submitted(spec.name, job)
         start = await cluster.wait_for_start(job, seconds, ready=is_ready)
+        return reply(spec.name, job, start, spec.secrets.values())
     except anyio.get_cancelled_exc_class():
         # FastX takes an interrupted launcher for a failed one and forgets the session: so must the cluster.
-        with anyio.CancelScope(shield=True):
-            await cluster.cancel(job.id)
+        await cluster.withdraw(job)
         raise
-    return reply(spec.name, job, start, spec.secrets.values())
+
+
+async def _settle_former_launches(cluster: Cluster) -> None:
+    """Find out what became of launches of this user that were killed; where that cannot be, a later launch will."""
+    with anyio.move_on_after(SETTLE_DEADLINE, shield=True), suppress(FxschedError):
+        for finding in await settle_cut_off(cluster):
+            _log.warning("%s: %s: %s", finding.token, finding.kind, finding.text)
 
 
 def _refuse_other_users(request: Request) -> None:
@@ -184,20 +200,21 @@ def _parse(argv: Sequence[str]) -> _Arguments:
 
 def _open_log() -> Path | None:
     """Send diagnostics to the log in the state directory; return None, and go on, where it cannot be written."""
-    _log.propagate = False
-    _log.setLevel(logging.INFO)
-    _log.addHandler(logging.NullHandler())
+    _all_logs.propagate = False
+    _all_logs.setLevel(logging.INFO)
+    _all_logs.addHandler(logging.NullHandler())
     try:
         path = state_directory() / "launch.log"
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_directory(path.parent)
         if path.exists() and path.stat().st_size > LOG_LIMIT:
             path.replace(path.with_suffix(".log.1"))
-        stream = os.fdopen(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600), "a")
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        stream = os.fdopen(os.open(path, flags, 0o600), "a")
     except (OSError, RuntimeError):
         return None
     handler = logging.StreamHandler(stream)
     handler.setFormatter(logging.Formatter("%(asctime)s %(process)d %(levelname)s %(message)s"))
-    _log.addHandler(handler)
+    _all_logs.addHandler(handler)
     return path
 
 

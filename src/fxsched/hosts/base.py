@@ -9,6 +9,7 @@ from msgspec import Struct
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from fxsched.jobs import Secret
 
@@ -41,6 +42,10 @@ class Host(Protocol):
     @property
     def label(self) -> str:
         """What messages call this host."""
+
+    @property
+    def home(self) -> Path | None:
+        """The user's home directory, where it is at hand as plain files; None where only commands reach it."""
 
     async def run(
         self,

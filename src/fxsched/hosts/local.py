@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import anyio
@@ -37,6 +38,8 @@ class LocalHost:
         self._base = {"PATH": DEFAULT_PATH}
         self._base.update({name: os.environ[name] for name in (*IDENTITY, *keep) if name in os.environ})
         self._base["LC_ALL"] = "C"
+        self.home: Path | None = Path(self._base.get("HOME") or os.path.expanduser("~"))
+        self._base["HOME"] = str(self.home)
 
     async def run(
         self,

@@ -28,6 +28,7 @@ class ScriptedHost:
     """Answers every command by calling ``answer``, which returns the result or raises; ``commands`` keeps them all."""
 
     label = "a scripted host"
+    home = None
 
     def __init__(self, answer: Callable[[Command], CommandResult]) -> None:
         self.answer = answer

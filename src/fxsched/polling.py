@@ -1,0 +1,172 @@
+"""One polite poll per cluster and interval, whatever the number of sessions and processes that ask.
+
+The answers of one user and cluster are shared through a snapshot file. Who finds there what is fresh enough, asks
+nobody. Who does not, takes the lock, looks again (somebody may have asked meanwhile), and asks once for everybody: for
+the user's live jobs too, since one question about all costs what one about one does.
+
+A scheduler that could not be asked is left alone for a while, longer each time. That is no answer about any job: the
+last known one stays, with the time when it was seen.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import random
+from contextlib import asynccontextmanager, suppress
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+import anyio
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from fxsched.errors import InvalidRequest, SchedulerUnavailable
+from fxsched.files import check_own, decode, make_directory, now, write_atomically
+from fxsched.jobs import JobId, JobStatus, Moment
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+    from pathlib import Path
+
+    from fxsched.adapter import Adapter
+
+FORGET: Final = timedelta(hours=1)
+"""How long the snapshot keeps an answer that nobody renewed."""
+LONGEST_REST: Final = 300.0
+"""Seconds that a scheduler is left alone at most."""
+
+
+class Snapshot(Struct, frozen=True, kw_only=True):
+    """What the scheduler last said, and whether it is being left alone."""
+
+    statuses: dict[JobId, JobStatus] = msgspec.field(default_factory=dict)
+    failures: int = 0
+    """Questions in a row that were not answered."""
+    rest_until: Moment | None = None
+    trouble: str = ""
+
+
+class Poller:
+    """Asks one cluster on behalf of everybody of one user."""
+
+    def __init__(self, adapter: Adapter, directory: Path, cluster: str, *, interval: float) -> None:
+        self._adapter = adapter
+        self._interval = interval
+        self._snapshot = directory / f"{cluster}.json"
+        self._lock_file = directory / f"{cluster}.lock"
+        self._lock: anyio.Lock | None = None
+
+    async def status(
+        self, ids: Iterable[JobId], *, company: Callable[[], Iterable[JobId]] = tuple, max_age: float | None = None
+    ) -> dict[JobId, JobStatus]:
+        """Return the status of each job, at most ``max_age`` seconds old (None: the interval).
+
+        Args:
+            ids: the jobs that the caller wants to know of.
+            company: gives the jobs to ask for besides, should the scheduler be asked; they are in the answer then.
+            max_age: 0 asks in any case.
+
+        Raises:
+            SchedulerUnavailable: it could not be asked, or is being left alone because it could not be.
+        """
+        wanted = frozenset(ids)
+        age = timedelta(seconds=self._interval if max_age is None else max_age)
+        fresh = _fresh(self.read(), wanted, age)
+        if wanted <= fresh.keys():
+            return fresh
+        async with self._locked():
+            snapshot = self.read()
+            fresh = _fresh(snapshot, wanted, age)
+            missing = wanted - fresh.keys()
+            if not missing:
+                return fresh
+            time = now()
+            if age and snapshot.rest_until and time < snapshot.rest_until <= time + timedelta(seconds=LONGEST_REST):
+                until = f"{snapshot.rest_until.astimezone():%H:%M:%S}"
+                raise SchedulerUnavailable(f"{snapshot.trouble} (it is left alone until {until}; ask again then)")
+            try:
+                answers = await self._ask(missing, frozenset(company()))
+            except SchedulerUnavailable as error:
+                self._write(self._resting(snapshot, error))
+                raise
+            seen = {id: replace(status, observed_at=now()) for id, status in answers.items()}
+            self._write(Snapshot(statuses=_recent(snapshot) | seen))
+            return fresh | seen
+
+    async def _ask(self, ids: frozenset[JobId], company: frozenset[JobId]) -> Mapping[JobId, JobStatus]:
+        try:
+            return await self._adapter.status(ids | company)
+        except InvalidRequest:
+            # An id from the time when the cluster had another adapter must not stand in the way of the others.
+            if company <= ids:
+                raise
+            return await self._adapter.status(ids)
+
+    def last_known(self, ids: Iterable[JobId]) -> dict[JobId, JobStatus]:
+        """Return what was last seen of each job, however long ago, as far as it is remembered."""
+        statuses = self.read().statuses
+        return {id: statuses[id] for id in ids if id in statuses}
+
+    def read(self) -> Snapshot:
+        """Return the snapshot. One that cannot be read is as good as none: it can be asked for again."""
+        try:
+            check_own(self._snapshot.parent)
+            return decode(self._snapshot.read_bytes(), Snapshot)
+        except (OSError, ValueError):
+            return Snapshot()
+
+    def _write(self, snapshot: Snapshot) -> None:
+        with suppress(OSError):  # a snapshot spares questions; without one, more are asked
+            write_atomically(self._snapshot, msgspec.json.encode(snapshot), durable=False)
+
+    def _resting(self, snapshot: Snapshot, error: SchedulerUnavailable) -> Snapshot:
+        failures = snapshot.failures + 1
+        rest = min(self._interval * 2 ** (failures - 1), LONGEST_REST) * random.uniform(0.75, 1.0)  # noqa: S311
+        return replace(snapshot, failures=failures, rest_until=now() + timedelta(seconds=rest), trouble=str(error))
+
+    @asynccontextmanager
+    async def _locked(self) -> AsyncIterator[None]:
+        """Hold the lock, in this process and among all. Where it cannot be had (a full or odd disk), do without."""
+        self._lock = self._lock or anyio.Lock()
+        async with self._lock:
+            try:
+                make_directory(self._lock_file.parent)
+                descriptor = os.open(self._lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            except OSError:
+                yield
+                return
+            try:
+                pause = 0.005
+                while not _try_lock(descriptor):
+                    await anyio.sleep(pause)
+                    pause = min(pause * 1.5, 0.2)
+                yield
+            finally:
+                os.close(descriptor)
+
+
+def _try_lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True  # a file system without locks
+    return True
+
+
+def _fresh(snapshot: Snapshot, ids: Iterable[JobId], age: timedelta) -> dict[JobId, JobStatus]:
+    """Return the answers that are young enough. One from the future, before the clock was set back, is not."""
+    time = now()
+    return {
+        id: status
+        for id, status in ((id, snapshot.statuses.get(id)) for id in ids)
+        if status and status.observed_at and timedelta(0) <= time - status.observed_at < age
+    }
+
+
+def _recent(snapshot: Snapshot) -> dict[JobId, JobStatus]:
+    limit = now() - FORGET
+    return {id: s for id, s in snapshot.statuses.items() if s.observed_at and s.observed_at > limit}

@@ -1,0 +1,244 @@
+"""One submission, from a token to a settled outcome: a job, or one clear error, and never two jobs.
+
+What is in brackets is on disk before the next step is taken. Each step has its share of the launch's time.
+
+    token ─► [entry] ─► session directory ─► adapter.submit ─┬─► id ─────────────► [entry with id] ─► Job
+                                                 ▲           ├─► refused, or not reached ─► [no entry], error
+                                                 │           └─► outcome unknown ─► find(token)
+                                                 │                                   ├─► found: adopt one, end twins
+                                                 └──── twice a clean "none" ◄────────┤
+                                                                                     └─► SubmitUnsettled, [entry] stays
+
+The steps from ``adapter.submit`` on are shielded: a caller that is cancelled meanwhile leaves no job behind, because
+the submission is finished first and its job then cancelled (``Cluster.submit``). A process that is killed leaves its
+entry, from which ``reconcile`` and the user's next launch find out what came of it. And should a twin slip through all
+of this, it finds the session's lock taken, and ends.
+"""
+
+from __future__ import annotations
+
+import logging
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
+
+import anyio
+from anyio import to_thread
+from msgspec import Struct
+from msgspec.structs import replace
+
+from fxsched import sessions
+from fxsched.errors import (
+    HostError,
+    InvalidRequest,
+    LedgerError,
+    OutcomeUnknown,
+    SchedulerError,
+    SchedulerUnavailable,
+    SubmitRejected,
+    SubmitUnsettled,
+)
+from fxsched.files import now
+from fxsched.jobs import JobId, JobState, Token
+from fxsched.jobscript import render_script
+from fxsched.ledger import Entry, Ledger, Owner
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from fxsched.adapter import Adapter
+    from fxsched.jobs import JobSpec
+
+_log = logging.getLogger("fxsched.submission")
+
+_SUBMIT_SHARE: Final = 0.6
+"""Of the time that is left, what one submit may take: the rest is for finding out what came of it."""
+_SUBMITS: Final = 3
+"""A scheduler that answers none of three submits, yet proves that nothing came of them, is not worth a fourth."""
+
+
+class Timing(Struct, frozen=True, kw_only=True):
+    """How patient a cluster is, in seconds."""
+
+    launch: float = 60.0
+    """For a whole submission, from the ledger's entry to a settled outcome."""
+    settle_pause: float = 2.0
+    """Between the two clean answers that prove that there is no job."""
+    cancel: float = 60.0
+    """How long to watch for the end of a cancelled job; after half of it, harder means are used."""
+    poll: float = 10.0
+    """How old an answer about a job may be, and between the two answers "no such job" that count as an end."""
+    settle_start: float = 3.0
+    """How long a start script that runs may take to print that the session has started, or to fail."""
+
+
+class Submission:
+    """The way of one spec to a settled outcome."""
+
+    def __init__(self, cluster: str, adapter: Adapter, ledger: Ledger, timing: Timing) -> None:
+        self._cluster = cluster
+        self._adapter = adapter
+        self._host = adapter.host
+        self._ledger = ledger
+        self._timing = timing
+
+    async def run(self, spec: JobSpec) -> JobId:
+        """Make exactly one job of ``spec``.
+
+        Raises:
+            SubmitRejected, SchedulerUnavailable, HostError, LedgerError: there is no job, and no trace of one.
+            SubmitUnsettled: there may be one; the ledger keeps the entry.
+        """
+        end = anyio.current_time() + self._timing.launch
+        entry = Entry(token=spec.token, cluster=self._cluster, name=spec.name, submitted_at=now(), owner=Owner.me())
+        ours = False
+        try:
+            await to_thread.run_sync(self._ledger.create, entry)
+            ours = True
+            public = await self._stage(spec)
+        except BaseException as error:
+            if not ours and isinstance(error, InvalidRequest):
+                raise  # the token is somebody else's, and so is what bears its name
+            with anyio.CancelScope(shield=True):
+                await self.take_back(spec.token)
+            raise
+        with anyio.CancelScope(shield=True):
+            try:
+                job = await self._submit_until_settled(public, end)
+            except (SubmitRejected, SchedulerUnavailable, HostError):
+                await self.take_back(spec.token)
+                raise
+            except SubmitUnsettled:
+                await self._record(replace(entry, owner=None))
+                raise
+            await self._record(replace(entry, owner=None, job=job))
+        return job
+
+    async def look_up(self, token: Token, until: float) -> tuple[JobId, ...] | None:
+        """Return the jobs with this token, or none if two clean answers some time apart said so.
+
+        Returns:
+            None if it could not be found out by ``until`` (on the event loop's clock).
+        """
+        clean = False
+        with anyio.move_on_after(until - anyio.current_time()):
+            for pause in backoff():
+                try:
+                    found = await self._adapter.find(token) or await self.began(token)
+                except (SchedulerUnavailable, HostError, OutcomeUnknown):
+                    await anyio.sleep(pause)
+                    continue
+                if found or clean:
+                    return found
+                clean = True
+                await anyio.sleep(self._timing.settle_pause)
+        return None
+
+    async def began(self, token: Token) -> tuple[JobId, ...]:
+        """Return the job that has reported the start of the session, if one has.
+
+        It existed, whatever the scheduler says: Slurm's controller, killed, forgets jobs that run or have run.
+
+        Raises:
+            HostError: the session's directory could not be read.
+        """
+        job = (await sessions.read(self._host, token)).job
+        return (job,) if job and self._adapter.job_id_variable else ()
+
+    async def take_back(self, token: Token) -> None:
+        """Remove what the session's directory and the ledger hold of a submission that certainly made no job."""
+        with suppress(HostError):  # an unreachable home may be why we are here
+            await sessions.remove(self._host, token)
+        self._ledger.forget(token)
+
+    async def choose(self, token: Token, found: Sequence[JobId]) -> JobId:
+        """Return which of a session's jobs has it: the one that runs it, else the first submitted one that lives."""
+        if len(found) == 1:
+            return found[0]
+        alive = found
+        with suppress(SchedulerUnavailable):
+            statuses = await self._adapter.status(frozenset(found))
+            alive = [id for id in found if statuses[id].state not in (JobState.ENDED, JobState.GONE)] or found
+        with suppress(HostError):
+            owner = (await sessions.read(self._host, token)).job
+            if owner is not None and owner in alive:
+                return owner
+        return alive[0]
+
+    async def end_twins(self, token: Token, kept: JobId, found: Iterable[JobId]) -> None:
+        """Cancel all but one of a session's jobs. One that cannot be cancelled ends when it finds the lock taken."""
+        for twin in found:
+            if twin == kept:
+                continue
+            _log.warning("%s: job %s has the session, so its twin %s is cancelled", token, kept, twin)
+            with suppress(SchedulerError, HostError, OutcomeUnknown):
+                await self._adapter.cancel(twin)
+
+    async def _stage(self, spec: JobSpec) -> JobSpec:
+        """Write what is private into the session's directory; return what the adapter may see."""
+        reserved = self._adapter.reserved
+        kept = {name: value for name, value in spec.environment.items() if not name.startswith(reserved)}
+        directory = await sessions.stage(self._host, replace(spec, environment=kept))
+        return public_spec(spec, directory, self._adapter)
+
+    async def _submit_until_settled(self, spec: JobSpec, end: float) -> JobId:
+        for _ in range(_SUBMITS):
+            try:
+                return await self._submit_once(spec, end)
+            except OutcomeUnknown as error:
+                trouble = error
+            _log.warning("%s: %s; looking for the job", spec.token, trouble)
+            found = await self.look_up(spec.token, end)
+            if found is None:
+                raise SubmitUnsettled(
+                    f"{trouble}. Whether there is a job {spec.token} on cluster {self._cluster!r} could not be found "
+                    f"out within {self._timing.launch:g} s. When the scheduler answers again, the next launch will "
+                    "settle it, or run: fxsched reconcile --fix"
+                ) from trouble
+            if found:
+                _log.warning("%s: job %s was found, and is adopted", spec.token, found[0])
+                job = await self.choose(spec.token, found)
+                await self.end_twins(spec.token, job, found)
+                return job
+            _log.warning("%s: it made no job", spec.token)
+        raise SchedulerUnavailable(
+            f"{self._adapter.name} on cluster {self._cluster!r} answered none of {_SUBMITS} submissions, and none of "
+            f"them made a job. Try again later. The last trouble: {trouble}"
+        )
+
+    async def _submit_once(self, spec: JobSpec, end: float) -> JobId:
+        share = max(0.0, end - anyio.current_time()) * _SUBMIT_SHARE
+        try:
+            with anyio.fail_after(share):
+                return await self._adapter.submit(spec)
+        except TimeoutError:
+            raise OutcomeUnknown(f"{self._adapter.name} did not answer the submit within {share:.0f} s") from None
+
+    async def _record(self, entry: Entry) -> None:
+        """Write an entry again. Its first form is on disk and leads to the job, so a full disk is no reason to fail."""
+        try:
+            await to_thread.run_sync(self._ledger.write, entry)
+        except LedgerError as error:
+            _log.warning("%s: job %s is not in the ledger by its id: %s", entry.token, entry.job, error)
+
+
+def public_spec(spec: JobSpec, directory: str, adapter: Adapter) -> JobSpec:
+    """Return what an adapter may see of ``spec``, whose private part lies in the session's ``directory``."""
+    return replace(
+        spec,
+        command=(),
+        body="",
+        stdin=b"",
+        environment={},
+        secrets={},
+        script=render_script(directory, spec, job_id_variable=adapter.job_id_variable, unset=adapter.unset),
+        working_directory=directory,
+        output=f"{directory}/{sessions.LOG}",
+    )
+
+
+def backoff(*, first: float = 0.1, factor: float = 1.6, longest: float = 5.0) -> Iterator[float]:
+    """Yield pauses in seconds for ever: short first, so that the usual case is quick; polite later."""
+    pause = first
+    while True:
+        yield pause
+        pause = min(pause * factor, longest)
