@@ -29,6 +29,7 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
+NO_JOBS = CommandResult(0, b"JOBID|STATE|SUBMIT_TIME|START_TIME|END_TIME|NODELIST|REASON|NAME\n", b"")
 ONE = JobId("4217")
 
 
@@ -121,7 +122,7 @@ async def test_accounts_can_be_left_alone() -> None:
 async def test_a_named_cluster_is_named_to_every_command() -> None:
     done = CommandResult(0, b"4217;west\n", b"")
     names = ("sbatch", "squeue", "scancel", "sacct")
-    adapter = scripted(dict.fromkeys(names, done), cluster="west")
+    adapter = scripted(dict.fromkeys(names, done) | {"squeue": NO_JOBS}, cluster="west")
 
     await adapter.submit(JobSpec(token=new_token()))
     await adapter.status(frozenset([ONE]))
@@ -147,7 +148,7 @@ async def test_the_script_goes_to_standard_input_and_into_no_word_of_the_command
 @pytest.mark.parametrize(("count", "most"), [(2, 1), (40, 1), (1000, 2), (4001, 4)])
 async def test_many_jobs_are_asked_for_in_few_commands(count: int, most: int) -> None:
     """At most: one for all of the user's own, and one for each two thousand that are somebody else's."""
-    adapter = scripted({"squeue": CommandResult(0, b"", b"")}, accounting=False)
+    adapter = scripted({"squeue": NO_JOBS}, accounting=False)
     ids = frozenset(JobId(str(number)) for number in range(count))
 
     found = await adapter.status(ids)

@@ -85,7 +85,7 @@ def test_what_is_needed_is_asked_for_and_rounded_up(needs: dict[str, int], expec
 
 
 def test_what_is_not_asked_for_is_left_to_slurm() -> None:
-    assert options().keys() == {"job-name", "output", "nodes", "ntasks-per-node", "cpus-per-task"}
+    assert options().keys() == {"job-name", "output", "open-mode", "nodes", "ntasks-per-node", "cpus-per-task"}
 
 
 def test_a_node_for_the_job_alone() -> None:

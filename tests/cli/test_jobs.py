@@ -49,7 +49,7 @@ def test_cancel_returns_when_the_job_has_ended_and_twice_is_no_error(shell: Shel
     id = shell.fxsched("submit", "--", "sleep", "60").strip()
 
     assert shell.fxsched("cancel", id) == f"{id} has ended: it was cancelled.\n"
-    assert shell.fxsched("cancel", id) == f"{id} has ended: it was cancelled.\n"
+    assert shell.fxsched("cancel", id) == f"{id} had ended already: it was cancelled.\n"
     assert shell.fxsched("status", id) == f"{id} has ended: it was cancelled.\n"
 
 

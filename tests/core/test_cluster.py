@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -9,9 +10,11 @@ from typing import Any, NoReturn
 
 import anyio
 import pytest
+from msgspec.structs import replace
 
 from fxsched import cluster as module
-from fxsched.cluster import Cluster, Job, Timing, open_cluster
+from fxsched import polling, sessions_here, submission
+from fxsched.cluster import Cancelled, Cluster, Job, open_cluster
 from fxsched.errors import (
     CancelRefused,
     CancelUnverified,
@@ -27,14 +30,17 @@ from fxsched.errors import (
 )
 from fxsched.hosts import CommandResult, LocalHost
 from fxsched.jobs import EndCause, JobId, JobSpec, JobState, Secret, SessionWait, Token, new_token
-from fxsched.ledger import Entry, Ledger
+from fxsched.ledger import Entry, Ledger, Owner
+from fxsched.reconcile import settle_cut_off
 from fxsched.sessions import Report
+from fxsched.submission import Timing
 
 from .memory_adapter import MemoryAdapter, Trouble
 
 pytestmark = pytest.mark.anyio
 
-SHORT = Timing(settle=0.4, settle_pause=0.01, cancel=0.3, gone=10.0, settle_start=0.2)
+SHORT = Timing(launch=0.6, settle_pause=0.01, cancel=0.3, poll=0.0, settle_start=0.2)
+PATIENT = replace(SHORT, poll=10.0)
 NO_ANSWER = OutcomeUnknown("sbatch did not answer within 30 s")
 DOWN = SchedulerUnavailable("slurmctld is down")
 GONE_LONG_AGO = int(datetime(2026, 3, 1, tzinfo=UTC).timestamp())
@@ -56,10 +62,17 @@ def cluster(adapter: MemoryAdapter, ledger: Ledger) -> Cluster:
 
 
 @pytest.fixture
+def patient(adapter: MemoryAdapter, ledger: Ledger) -> Cluster:
+    """A cluster that is not asked all the time."""
+    return Cluster("hpc", adapter, ledger, timing=PATIENT)
+
+
+@pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     """Let time pass, for the cluster's records."""
     moment = [datetime(2026, 3, 1, 12, tzinfo=UTC)]
-    monkeypatch.setattr(module, "now", lambda: moment[0])
+    for place in (module, polling, submission):
+        monkeypatch.setattr(place, "now", lambda: moment[0])
 
     def pass_time(seconds: float) -> None:
         moment[0] += timedelta(seconds=seconds)
@@ -148,15 +161,29 @@ async def test_a_job_inherits_no_variable_that_its_scheduler_sets(cluster: Clust
 
 
 @pytest.mark.parametrize(
-    "error", [SubmitRejected("no such queue"), DOWN, CommandNotFound("no sbatch"), HostUnreachable("no way")], ids=repr
+    ("error", "advice"),
+    [
+        (SubmitRejected("no such queue"), "Ask for something else"),
+        (SubmitRejected("it was checked against the limits."), "Ask for something else"),
+        (DOWN, "Try again later"),
+        (SchedulerUnavailable("it is down; come again at noon"), ""),
+        (CommandNotFound("no sbatch"), "See to the cluster's options.commands"),
+        (HostUnreachable("no way"), "Try again later"),
+    ],
+    ids=repr,
 )
 async def test_a_submit_that_made_no_job_leaves_nothing(
-    cluster: Cluster, adapter: MemoryAdapter, ledger: Ledger, home: Path, error: Exception
+    cluster: Cluster, adapter: MemoryAdapter, ledger: Ledger, home: Path, error: Exception, advice: str
 ) -> None:
     adapter.plan("submit", error)
     with pytest.raises(type(error)) as caught:
         await cluster.submit(a_spec())
-    assert caught.value is error
+    assert (type(caught.value), caught.value.__cause__) == (type(error), error)
+    told = str(error).removesuffix(".")
+    if advice:
+        assert str(caught.value).startswith(f"cluster 'hpc': {told}. {advice}")
+    else:
+        assert str(caught.value) == f"cluster 'hpc': {told}"
     assert (live(ledger), sessions(home), len(adapter.asked("submit"))) == ([], [], 1)
 
 
@@ -186,20 +213,35 @@ async def test_a_request_that_cannot_be_written_down_stops_a_submission(
     assert (live(ledger), sessions(home), adapter.calls) == ([], [], [])
 
 
-async def test_a_job_whose_id_cannot_be_recorded_is_cancelled(
-    cluster: Cluster, adapter: MemoryAdapter, ledger: Ledger, home: Path, monkeypatch: pytest.MonkeyPatch
+async def test_a_job_whose_id_cannot_be_recorded_is_kept_and_found_by_its_token(
+    cluster: Cluster,
+    adapter: MemoryAdapter,
+    ledger: Ledger,
+    home: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     def fail(_: Entry) -> NoReturn:
         raise LedgerError("No space left on device")
 
     async def fill_the_disk() -> None:
-        monkeypatch.setattr(ledger, "write", fail)
+        full.setattr(ledger, "write", fail)
 
     adapter.during_submit = fill_the_disk
-    with pytest.raises(LedgerError, match="No space left"):
-        await cluster.submit(a_spec())
-    assert adapter.jobs[JobId("1")].state is JobState.ENDED
-    assert (live(ledger), sessions(home)) == ([], [])
+    spec = a_spec()
+    with monkeypatch.context() as full:
+        job = await cluster.submit(spec)
+    assert (job.id, adapter.jobs[job.id].state, adapter.asked("cancel")) == ("1", JobState.QUEUED, [])
+    assert [(entry.token, entry.job) for entry in live(ledger)] == [(spec.token, None)]
+    assert sessions(home) == [spec.token]
+    assert f"{spec.token}: job 1 is not in the ledger by its id: No space left on device" in caplog.text
+    assert (await cluster.status([job.id]))[job.id].state is JobState.QUEUED
+
+    assert await settle_cut_off(cluster) == []  # while its launch lives, it is nobody else's business
+    monkeypatch.setattr(Owner, "lives", lambda _: False)
+    await settle_cut_off(cluster)
+    assert [(entry.token, entry.job, entry.owner) for entry in live(ledger)] == [(spec.token, "1", None)]
+    assert (len(adapter.jobs), adapter.asked("cancel")) == (1, [])
 
 
 # ── submit, unanswered ────────────────────────────────────────────────────────────────────────────────────────────
@@ -269,7 +311,7 @@ async def test_a_scheduler_that_answers_no_submission_is_given_up(
     cluster: Cluster, adapter: MemoryAdapter, ledger: Ledger, home: Path
 ) -> None:
     adapter.plan("submit", NO_ANSWER, NO_ANSWER, NO_ANSWER)
-    with pytest.raises(SchedulerUnavailable, match=r"did not answer 3 submissions in a row. No job exists"):
+    with pytest.raises(SchedulerUnavailable, match="answered none of 3 submissions, and none of them made"):
         await cluster.submit(a_spec())
     assert (live(ledger), sessions(home), len(adapter.asked("submit"))) == ([], [], 3)
 
@@ -280,9 +322,10 @@ async def test_what_cannot_be_settled_stays_in_the_ledger_and_is_not_submitted_a
     adapter.plan("submit", Trouble(NO_ANSWER, jobs=1))
     adapter.plan("find", *[DOWN] * 100)
     spec = a_spec()
-    with pytest.raises(SubmitUnsettled, match=f"did not answer within 30 s. Whether the job {spec.token} exists"):
+    told = f"did not answer within 30 s. Whether there is a job {spec.token} on cluster 'hpc' could not be found out"
+    with pytest.raises(SubmitUnsettled, match=f"{told} within 0.6 s.*fxsched reconcile --fix"):
         await cluster.submit(spec)
-    assert [(entry.token, entry.job) for entry in live(ledger)] == [(spec.token, None)]
+    assert [(entry.token, entry.job, entry.owner) for entry in live(ledger)] == [(spec.token, None, None)]
     assert (sessions(home), len(adapter.asked("submit"))) == ([spec.token], 1)
 
 
@@ -317,10 +360,11 @@ async def test_a_caller_that_is_cancelled_during_the_submit_leaves_no_job(
 
 
 class GatedHost(LocalHost):
-    """A host whose first command waits to be let through."""
+    """A host that is reached by commands only, the first of which waits to be let through."""
 
     def __init__(self) -> None:
         super().__init__()
+        self.home = None
         self.waiting = anyio.Event()
         self.gate = anyio.Event()
 
@@ -339,6 +383,27 @@ async def test_a_caller_that_is_cancelled_before_the_submit_leaves_nothing(home:
         await host.waiting.wait()
         assert len(live(ledger)) == 1
         tasks.cancel_scope.cancel()
+    assert (live(ledger), sessions(home), adapter.calls) == ([], [], [])
+
+
+async def test_a_caller_that_is_cancelled_while_files_are_written_leaves_nothing(
+    cluster: Cluster, adapter: MemoryAdapter, home: Path, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = anyio.Event()
+    stage = sessions_here.stage
+
+    def slowly(directory: Path, command: bytes, stdin: bytes) -> None:
+        anyio.from_thread.run_sync(begun.set)
+        time.sleep(0.1)
+        stage(directory, command, stdin)
+
+    monkeypatch.setattr(sessions_here, "stage", slowly)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(cluster.submit, a_spec())
+        await begun.wait()
+        assert len(live(ledger)) == 1
+        tasks.cancel_scope.cancel()
+    await anyio.sleep(0.2)  # a thread that nobody waited for would have written by now
     assert (live(ledger), sessions(home), adapter.calls) == ([], [], [])
 
 
@@ -420,72 +485,117 @@ async def test_a_forgotten_job_that_left_its_end_marker_has_ended(
 
 
 async def test_one_answer_that_a_job_is_gone_ends_nothing(
-    cluster: Cluster, adapter: MemoryAdapter, ledger: Ledger, clock: Callable[[float], None]
+    patient: Cluster, adapter: MemoryAdapter, ledger: Ledger, clock: Callable[[float], None]
 ) -> None:
-    job = await cluster.submit(a_spec())
+    job = await patient.submit(a_spec())
     adapter.jobs.clear()
     for _ in range(2):
-        assert (await cluster.status([job.id]))[job.id].state is JobState.GONE
-        clock(SHORT.gone / 2 - 1)
+        assert (await patient.status([job.id], max_age=0))[job.id].state is JobState.GONE
+        clock(PATIENT.poll / 2 - 1)
+    assert len(adapter.asked("status")) == 2
     assert [entry.job for entry in live(ledger)] == [job.id]
 
 
-async def test_two_answers_some_time_apart_that_a_job_is_gone_are_an_end(
-    cluster: Cluster, adapter: MemoryAdapter, ledger: Ledger, clock: Callable[[float], None]
+async def test_an_answer_that_a_job_is_gone_is_not_a_second_one_when_it_is_told_again(
+    patient: Cluster, adapter: MemoryAdapter, ledger: Ledger, clock: Callable[[float], None]
 ) -> None:
-    job = await cluster.submit(a_spec())
+    job = await patient.submit(a_spec())
     adapter.jobs.clear()
-    await cluster.status([job.id])
-    clock(SHORT.gone)
-    status = (await cluster.status([job.id]))[job.id]
+    for _ in range(3):
+        assert (await patient.status([job.id], max_age=100))[job.id].state is JobState.GONE
+        clock(PATIENT.poll)
+    assert (len(adapter.asked("status")), len(live(ledger))) == (1, 1)
+
+
+async def test_two_answers_some_time_apart_that_a_job_is_gone_are_an_end(
+    patient: Cluster, adapter: MemoryAdapter, ledger: Ledger, clock: Callable[[float], None]
+) -> None:
+    job = await patient.submit(a_spec())
+    adapter.jobs.clear()
+    await patient.status([job.id], max_age=0)
+    clock(PATIENT.poll)
+    status = (await patient.status([job.id], max_age=0))[job.id]
     assert (status.state, status.cause, status.source) == (JobState.ENDED, EndCause.UNKNOWN, "ledger")
     assert "has forgotten the job" in status.reason
     assert live(ledger) == []
 
 
 async def test_a_job_that_comes_back_was_never_gone(
-    cluster: Cluster, adapter: MemoryAdapter, clock: Callable[[float], None]
+    patient: Cluster, adapter: MemoryAdapter, ledger: Ledger, clock: Callable[[float], None]
 ) -> None:
-    job = await cluster.submit(a_spec())
+    job = await patient.submit(a_spec())
     for standing in ("gone", "queued", "gone"):
         adapter.jobs.clear()
         if standing == "queued":
             adapter.put("1", JobState.QUEUED)
-        assert (await cluster.status([job.id]))[job.id].state == standing
-        clock(SHORT.gone)
+        assert (await patient.status([job.id], max_age=0))[job.id].state == standing
+        clock(PATIENT.poll)
+    assert [entry.job for entry in live(ledger)] == [job.id]
 
 
 async def test_evidence_out_of_reach_is_no_evidence(
-    cluster: Cluster,
-    adapter: MemoryAdapter,
-    ledger: Ledger,
-    clock: Callable[[float], None],
-    monkeypatch: pytest.MonkeyPatch,
+    patient: Cluster, adapter: MemoryAdapter, ledger: Ledger, home: Path, clock: Callable[[float], None]
 ) -> None:
-    job = await cluster.submit(a_spec())
+    job = await patient.submit(a_spec())
+    report(home, job.token, started=f"1 n1 {GONE_LONG_AGO}", ended=f"3 {GONE_LONG_AGO}")
     adapter.jobs.clear()
-    await cluster.status([job.id])
-    clock(SHORT.gone)
-
-    async def unreachable(*_: object, **__: object) -> CommandResult:
-        raise HostUnreachable("no way")
-
-    monkeypatch.setattr(adapter.host, "run", unreachable)
-    assert (await cluster.status([job.id]))[job.id].state is JobState.GONE
+    place, aside = session(home, job.token), home / "aside"
+    place.rename(aside)
+    place.symlink_to(place)  # neither there nor not there
+    for _ in range(2):
+        assert (await patient.status([job.id], max_age=0))[job.id].state is JobState.GONE
+        clock(PATIENT.poll)
     assert len(live(ledger)) == 1
+
+    place.unlink()
+    aside.rename(place)
+    status = (await patient.status([job.id], max_age=0))[job.id]
+    assert (status.state, status.cause, status.exit_code) == (JobState.ENDED, EndCause.FAILED, 3)
 
 
 async def test_a_scheduler_that_cannot_be_asked_changes_nothing(
-    cluster: Cluster, adapter: MemoryAdapter, ledger: Ledger, clock: Callable[[float], None]
+    patient: Cluster, adapter: MemoryAdapter, ledger: Ledger, clock: Callable[[float], None]
 ) -> None:
-    job = await cluster.submit(a_spec())
+    job = await patient.submit(a_spec())
     before = live(ledger)
     for _ in range(3):
         adapter.plan("status", DOWN)
-        with pytest.raises(SchedulerUnavailable, match="slurmctld is down"):
-            await cluster.status([job.id])
-        clock(SHORT.gone)
-    assert live(ledger) == before
+        with pytest.raises(SchedulerUnavailable, match=r"cluster 'hpc': slurmctld is down\. Try again later"):
+            await patient.status([job.id], max_age=0)
+        clock(PATIENT.poll)
+    assert (live(ledger), len(adapter.asked("status"))) == (before, 3)
+
+
+async def test_a_scheduler_that_could_not_be_asked_is_left_alone_for_a_while(
+    patient: Cluster, adapter: MemoryAdapter, clock: Callable[[float], None]
+) -> None:
+    job = await patient.submit(a_spec())
+    await patient.status([job.id])
+    clock(PATIENT.poll)
+    adapter.plan("status", DOWN)
+    for _ in range(3):
+        with pytest.raises(SchedulerUnavailable, match="cluster 'hpc': slurmctld is down"):
+            await patient.status([job.id])
+    assert len(adapter.asked("status")) == 2
+    assert patient.last_known([job.id])[job.id].state is JobState.QUEUED
+    clock(PATIENT.poll)
+    assert (await patient.status([job.id]))[job.id].state is JobState.QUEUED
+    assert len(adapter.asked("status")) == 3
+
+
+async def test_one_answer_serves_everybody_until_it_is_old(
+    patient: Cluster, adapter: MemoryAdapter, ledger: Ledger, clock: Callable[[float], None]
+) -> None:
+    job = await patient.submit(a_spec())
+    other = Cluster("hpc", adapter, ledger, timing=PATIENT)
+    first = await patient.status([job.id])
+    clock(PATIENT.poll - 1)
+    assert await other.status([job.id]) == await patient.status([job.id]) == first
+    assert len(adapter.asked("status")) == 1
+    clock(1)
+    assert (await other.status([job.id]))[job.id].observed_at != first[job.id].observed_at
+    await other.status([job.id], max_age=0)
+    assert len(adapter.asked("status")) == 3
 
 
 async def test_a_job_that_the_ledger_does_not_know_is_what_the_scheduler_says(
@@ -521,15 +631,15 @@ async def test_the_job_s_own_report_can_be_had(cluster: Cluster, home: Path) -> 
 
 async def test_a_cancelled_job_is_seen_to_end(cluster: Cluster, adapter: MemoryAdapter, ledger: Ledger) -> None:
     job = await cluster.submit(a_spec())
-    status = await cluster.cancel(job.id)
-    assert (status.state, status.cause) == (JobState.ENDED, EndCause.CANCELLED)
+    done = await cluster.cancel(job.id)
+    assert (done.status.state, done.status.cause, done.already) == (JobState.ENDED, EndCause.CANCELLED, False)
     assert (adapter.asked("cancel"), live(ledger)) == ([job.id], [])
 
 
 async def test_a_job_that_has_ended_is_not_cancelled_again(cluster: Cluster, adapter: MemoryAdapter) -> None:
     job = await cluster.submit(a_spec())
     first = await cluster.cancel(job.id)
-    assert await cluster.cancel(job.id) == first
+    assert await cluster.cancel(job.id) == Cancelled(status=first.status, already=True)
     assert adapter.asked("cancel") == [job.id]
 
 
@@ -546,30 +656,115 @@ async def test_a_cancel_whose_end_is_not_seen_is_not_believed(
 
 async def test_a_cancel_is_not_believed_because_nobody_can_be_asked(cluster: Cluster, adapter: MemoryAdapter) -> None:
     job = await cluster.submit(a_spec())
-    adapter.plan("status", *[DOWN] * 100)
-    with pytest.raises(CancelUnverified, match="but slurmctld is down"):
+    adapter.plan("status", None, *[DOWN] * 100)
+    with pytest.raises(CancelUnverified, match=r"was cancelled 0\.3 s ago, but .*slurmctld is down"):
         await cluster.cancel(job.id)
+    assert adapter.asked("cancel")[0] == job.id
 
 
-@pytest.mark.parametrize("error", [CancelRefused("not yours"), DOWN, NO_ANSWER], ids=repr)
-async def test_a_cancel_that_is_refused_is_an_error(
+async def test_a_job_that_cannot_be_asked_for_is_not_cancelled(
+    cluster: Cluster, adapter: MemoryAdapter, ledger: Ledger
+) -> None:
+    job = await cluster.submit(a_spec())
+    before = live(ledger)
+    adapter.plan("status", DOWN)
+    with pytest.raises(SchedulerUnavailable, match="cluster 'hpc': slurmctld is down"):
+        await cluster.cancel(job.id)
+    assert (adapter.asked("cancel"), live(ledger)) == ([], before)
+
+
+@pytest.mark.parametrize("error", [CancelRefused("not yours"), DOWN, HostUnreachable("no way")], ids=repr)
+async def test_a_cancel_that_is_refused_is_an_error_and_changes_nothing(
     cluster: Cluster, adapter: MemoryAdapter, ledger: Ledger, error: Exception
 ) -> None:
     job = await cluster.submit(a_spec())
+    before = live(ledger)
     adapter.plan("cancel", error)
-    with pytest.raises(type(error)):
+    with pytest.raises(type(error), match=f"cluster 'hpc': {error}"):
         await cluster.cancel(job.id)
-    assert [entry.job for entry in live(ledger)] == [job.id]
+    assert (live(ledger), adapter.jobs[job.id].state) == (before, JobState.QUEUED)
+
+
+async def test_a_job_that_ends_by_itself_after_a_refused_cancel_was_not_cancelled(
+    cluster: Cluster, adapter: MemoryAdapter, home: Path
+) -> None:
+    job = await cluster.submit(a_spec())
+    adapter.plan("cancel", CancelRefused("not yours"))
+    with pytest.raises(CancelRefused):
+        await cluster.cancel(job.id)
+    report(home, job.token, started=f"1 n1 {GONE_LONG_AGO}", ended=f"0 {GONE_LONG_AGO}")
+    adapter.jobs.clear()
+    assert (await cluster.status([job.id]))[job.id].cause is EndCause.COMPLETED
+
+
+async def test_a_cancel_that_is_not_answered_is_watched_and_repeated(adapter: MemoryAdapter, ledger: Ledger) -> None:
+    cluster = Cluster("hpc", adapter, ledger, timing=replace(SHORT, cancel=1.0))
+    job = await cluster.submit(a_spec())
+    adapter.plan("cancel", NO_ANSWER)
+    done = await cluster.cancel(job.id)
+    assert (done.status.state, done.status.cause, done.already) == (JobState.ENDED, EndCause.CANCELLED, False)
+    assert (adapter.asked("cancel"), live(ledger)) == ([job.id, job.id], [])
+
+
+@pytest.mark.parametrize("error", [CancelRefused("not yours"), DOWN, NO_ANSWER, HostUnreachable("no way")], ids=repr)
+async def test_an_accepted_cancel_is_watched_to_the_end_though_harder_means_fail(
+    adapter: MemoryAdapter, ledger: Ledger, error: Exception
+) -> None:
+    cluster = Cluster("hpc", adapter, ledger, timing=replace(SHORT, cancel=1.0))
+    job = await cluster.submit(a_spec())
+    adapter.cancel_works = False
+    adapter.plan("cancel", None, error)
+    with pytest.raises(CancelUnverified, match="job 1 on cluster 'hpc' was cancelled 1 s ago, but it is queued"):
+        await cluster.cancel(job.id)
+    assert adapter.asked("cancel") == [job.id, job.id]
+    assert live(ledger)[0].cancelled_at is not None
 
 
 async def test_a_cancelled_job_that_the_scheduler_forgets_was_cancelled(
-    cluster: Cluster, adapter: MemoryAdapter, clock: Callable[[float], None]
+    patient: Cluster, adapter: MemoryAdapter, clock: Callable[[float], None]
 ) -> None:
-    job = await cluster.submit(a_spec())
+    job = await patient.submit(a_spec())
+    cancel = adapter.cancel
+
+    async def forget(id: JobId) -> None:
+        await cancel(id)
+        adapter.jobs.clear()
+
+    adapter.cancel = forget  # type: ignore[method-assign]
+    done = await patient.cancel(job.id)
+    assert (done.status.state, done.already) == (JobState.GONE, False)
+    clock(PATIENT.poll)
+    assert (await patient.status([job.id], max_age=0))[job.id].cause is EndCause.CANCELLED
+
+
+async def test_a_job_that_was_gone_before_its_cancel_was_not_cancelled(
+    patient: Cluster, adapter: MemoryAdapter, clock: Callable[[float], None]
+) -> None:
+    job = await patient.submit(a_spec())
     adapter.jobs.clear()
-    assert (await cluster.cancel(job.id)).state is JobState.GONE
-    clock(SHORT.gone)
-    assert (await cluster.status([job.id]))[job.id].cause is EndCause.CANCELLED
+    done = await patient.cancel(job.id)
+    assert (done.status.state, done.already, adapter.asked("cancel")) == (JobState.GONE, True, [])
+    clock(PATIENT.poll)
+    assert (await patient.status([job.id], max_age=0))[job.id].cause is EndCause.UNKNOWN
+
+
+async def test_one_answer_that_a_job_is_gone_does_not_spare_it_its_cancel(
+    patient: Cluster, adapter: MemoryAdapter
+) -> None:
+    job = await patient.submit(a_spec())
+    ask = adapter.status
+
+    async def late(ids: frozenset[JobId]) -> Any:
+        known, adapter.jobs = adapter.jobs, {} if not adapter.asked("status") else adapter.jobs
+        try:
+            return await ask(ids)
+        finally:
+            adapter.jobs = known
+
+    adapter.status = late  # type: ignore[method-assign]
+    done = await patient.cancel(job.id)
+    assert (done.status.state, done.already) == (JobState.ENDED, False)
+    assert adapter.jobs[job.id].state is JobState.ENDED
 
 
 # ── the start ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -676,7 +871,8 @@ async def test_a_scheduler_that_cannot_be_asked_is_no_end_of_a_start(cluster: Cl
     job = await cluster.submit(a_spec())
     adapter.plan("status", *[DOWN] * 100)
     start = await cluster.wait_for_start(job, 0.2, ready=printed)
-    assert (start.status, start.trouble) == (None, "slurmctld is down")
+    assert start.status is None
+    assert start.trouble.startswith("cluster 'hpc': slurmctld is down. Try again later")
 
 
 async def test_a_scheduler_that_does_not_answer_does_not_hold_up_a_start(

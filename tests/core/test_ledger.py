@@ -211,7 +211,7 @@ def test_a_place_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "content", [b"", b"{", b"[]", b'{"token": 1}', b'{"token": "\xff"}', b"\0" * 100, b'{"x": ' + b"[" * 100_000]
 )
-def test_a_broken_entry_is_passed_over_and_left_where_it_is(ledger: Ledger, tmp_path: Path, content: bytes) -> None:
+def test_a_broken_entry_is_set_aside_and_harms_nobody(ledger: Ledger, tmp_path: Path, content: bytes) -> None:
     entry = an_entry()
     ledger.write(entry)
     ledger.end(an_entry("5"))
@@ -222,7 +222,8 @@ def test_a_broken_entry_is_passed_over_and_left_where_it_is(ledger: Ledger, tmp_
     assert list(ledger.live("hpc")) == [entry]
     assert ledger.by_job("hpc", frozenset([JOB, JobId("9")])) == {JOB: entry}
     assert ledger.purge("hpc") == []
-    assert [path.read_bytes() for path in broken] == [content] * 2
+    assert [path.read_bytes() for path in ledger.bad()] == [content] * len(ledger.bad())
+    assert len(ledger.bad()) == 2
 
 
 def test_an_entry_of_any_size_is_read_whole(ledger: Ledger) -> None:

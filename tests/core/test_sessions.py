@@ -30,6 +30,15 @@ def directory(home: Path) -> Path:
     return home / ".local/state/fxsched/sessions" / TOKEN
 
 
+@pytest.fixture(params=["files", "commands"])
+def host(request: pytest.FixtureRequest, home: Path) -> LocalHost:
+    """This machine: its home directory at hand as files, or reached by commands only, as on a login node."""
+    host = LocalHost()
+    if request.param == "commands":
+        host.home = None
+    return host
+
+
 # ── its life ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -152,8 +161,11 @@ async def test_a_home_that_cannot_be_written_is_an_error_with_its_words(host: Lo
 @pytest.mark.anyio
 async def test_a_host_without_a_home_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HOME")
+    host = LocalHost()
+    host.home = None
+    del host._base["HOME"]
     with pytest.raises(HostUnreachable, match="HOME: is not set"):
-        await sessions.stage(LocalHost(), a_spec())
+        await sessions.stage(host, a_spec())
 
 
 @pytest.mark.anyio
