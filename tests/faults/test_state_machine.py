@@ -1,0 +1,252 @@
+"""Submits, questions, cancels, kills, crashes, time and faults in any order: the promises hold throughout."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import tempfile
+from collections import defaultdict
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import anyio
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from fxsched.cluster import Cluster, Job
+from fxsched.errors import FxschedError, SubmitUnsettled
+from fxsched.jobs import JobId, JobSpec, JobState, Token
+from fxsched.ledger import Ledger, Owner
+from fxsched.reconcile import reconcile
+from fxsched.submission import Timing
+from fxsched_fakes import Cause, State, faults, install
+from fxsched_slurm.adapter import SlurmAdapter
+
+from .in_process import InProcessHost, KilledError
+from .test_every_fault import assert_clear
+
+Trouble = Sequence[Mapping[str, object]]
+TOKEN = re.compile(r"\.([a-z2-7]{20})$")
+DEAD = Owner(host=os.uname().nodename, pid=0, ticks="")
+"""Whoever submits here may be killed; the test itself lives on."""
+
+pick = st.integers(0, 1000)
+killed = st.none() | st.integers(1, 8)
+kinds = ["accept-then-hang", "accept-then-time-out", "down", "fail", "garbage", "half-line", "hang"]
+
+
+def plan(*faulty: Mapping[str, object] | None) -> Trouble:
+    return [fault for fault in faulty if fault]
+
+
+def faulty(command: str) -> st.SearchStrategy[Mapping[str, object] | None]:
+    return st.none() | st.fixed_dictionaries(
+        {
+            "command": st.just(command),
+            "fault": st.sampled_from(kinds),
+            "calls": st.sampled_from(["all", [1], "2-"]),
+            "delay": st.just(0.0),
+        }
+    )
+
+
+trouble = st.builds(plan, faulty("sbatch"), faulty("squeue"), faulty("scancel"))
+
+
+class Promises(RuleBasedStateMachine):
+    """One user, one cluster; each verb is a process of its own, with nothing but the files in common."""
+
+    @initialize(launches=st.lists(st.tuples(trouble, killed), min_size=2, max_size=5))
+    def set_up(self, launches: list[tuple[Trouble, int | None]]) -> None:
+        memory = "/dev/shm"  # where a thousand fsyncs cost nothing
+        self.directory = Path(tempfile.mkdtemp(dir=memory if os.access(memory, os.W_OK) else None))
+        self.fake = install(self.directory / "bin", "slurm", nodes=2)
+        with self.fake as fake:
+            fake.next_id = 4217  # long enough to be cut in half
+            fake.drain("n1")
+            fake.drain("n2")
+        self.host = InProcessHost(self.fake, self.directory)
+        self.state = self.directory / ".local" / "state" / "fxsched"
+        self.submitted = 0
+        self.owner = mock.patch.object(Owner, "me", return_value=DEAD)
+        self.owner.start()
+        for launch in launches:
+            self._submit("a", *launch)
+
+    def teardown(self) -> None:
+        if hasattr(self, "owner"):
+            self.owner.stop()
+            shutil.rmtree(self.directory)
+
+    # ── what is true
+
+    def live(self) -> dict[str, list[JobId]]:
+        """Return the ids of our live jobs, by token."""
+        found: defaultdict[str, list[JobId]] = defaultdict(list)
+        for id, name in self.live_names().items():
+            if token := TOKEN.search(name):
+                found[token[1]].append(id)
+        return dict(found)
+
+    def live_names(self) -> dict[JobId, str]:
+        """Return the name of every live job, ours or not, by its id."""
+        with self.fake as fake:
+            return {JobId(str(job.id)): job.name for job in fake.jobs.values() if job.state != State.ENDED}
+
+    def ledger(self) -> Ledger:
+        return Ledger(self.state)
+
+    def ids(self) -> list[JobId]:
+        """Return the ids that the ledger has, of live and of ended jobs."""
+        ended = list(self.state.glob("ledger/ended/*.json"))
+        known = {entry.job for entry in self.ledger().live("main") if entry.job}
+        for path in ended:
+            found = re.search(rb'"job":"(\d+)"', path.read_bytes())
+            if found:
+                known.add(JobId(found[1].decode()))
+        return sorted(known)
+
+    # ── what is done
+
+    def run(
+        self, verb: Callable[[Cluster], Coroutine[Any, Any, Any]], trouble: Trouble = (), killed: int | None = None
+    ) -> Any:
+        """Run a verb in a process of its own, which may be killed; return its result, its error, or None."""
+        (Path(self.fake.directory) / "calls.json").unlink(missing_ok=True)
+        faults.plan(self.fake.directory, trouble)
+        timing = Timing(launch=0.3, settle_pause=0.0, cancel=0.02, poll=0.0)
+        options = SlurmAdapter.Options(accounting=False)
+        cluster = Cluster("main", SlurmAdapter(self.host, options), self.ledger(), timing=timing)
+        self.host.kill_after(killed)
+        try:
+            return anyio.run(verb, cluster)
+        except FxschedError as error:
+            assert_clear(error)
+            return error
+        except KilledError:
+            return None
+        finally:
+            self.host.kill_after(None)
+            faults.plan(self.fake.directory, [])
+
+    @rule(trouble=trouble, killed=killed, name=st.sampled_from(["a", "x.y", "ü | 7\n"]))
+    def submit(self, trouble: Trouble, killed: int | None, name: str) -> None:
+        self._submit(name, trouble, killed)
+
+    def _submit(self, name: str, trouble: Trouble, killed: int | None) -> None:
+        self.submitted += 1
+        token = Token(f"{self.submitted:020d}".replace("0", "a").replace("1", "b").replace("8", "c").replace("9", "d"))
+        spec = JobSpec(token=token, name=name, command=("true",))
+
+        outcome = self.run(lambda cluster: cluster.submit(spec), trouble, killed)
+
+        jobs, entries = self.live().get(token), {entry.token: entry for entry in self.ledger().live("main")}
+        if isinstance(outcome, Job):
+            assert jobs == [outcome.id]
+            assert entries[token].job == outcome.id
+        elif isinstance(outcome, SubmitUnsettled):
+            assert entries[token].job is None
+        elif outcome is not None:
+            assert jobs is None
+            assert token not in entries
+
+    @precondition(lambda self: self.ids())
+    @rule(choice=pick, trouble=trouble)
+    def status(self, choice: int, trouble: Trouble) -> None:
+        id = self.ids()[choice % len(self.ids())]
+        token = self.ledger().by_job("main", frozenset([id]))[id].token
+        alive = id in self.live().get(token, [])
+
+        answer = self.run(partial(_status, id), trouble)
+
+        if not isinstance(answer, FxschedError):
+            assert (answer.state not in (JobState.ENDED, JobState.GONE)) == alive
+
+    @precondition(lambda self: self.ids())
+    @rule(choice=pick, trouble=trouble, killed=killed)
+    def cancel(self, choice: int, trouble: Trouble, killed: int | None) -> None:
+        id = self.ids()[choice % len(self.ids())]
+        token = self.ledger().by_job("main", frozenset([id]))[id].token
+        before = self.live_names()
+
+        outcome = self.run(lambda cluster: cluster.cancel(id), trouble, killed)
+
+        gone = [name for other, name in before.items() if other not in self.live_names()]
+        assert all(name.endswith(f".{token}") for name in gone), "a cancel ended somebody else's job"
+        if outcome is not None and not isinstance(outcome, FxschedError):
+            assert token not in self.live()
+
+    @rule(fix=st.booleans(), trouble=trouble, killed=killed)
+    def reconcile(self, fix: bool, trouble: Trouble, killed: int | None) -> None:
+        before = self.live_names()
+
+        outcome = self.run(partial(reconcile, fix=fix), trouble, killed)
+
+        assert self.live_names() == before, "there are no twins here, and so nothing to cancel"
+        if fix and isinstance(outcome, list):
+            entries = {entry.token: entry.job for entry in self.ledger().live("main")}
+            assert all(entries.get(Token(token)) == ids[0] for token, ids in self.live().items())
+            assert None not in entries.values()
+            assert self.run(partial(reconcile, fix=False)) == []
+
+    # ── what happens
+
+    @precondition(lambda self: self.live_names())
+    @rule(choice=pick, cause=st.sampled_from([Cause.COMPLETED, Cause.NODE_FAILURE, Cause.MEMORY, Cause.PREEMPTED]))
+    def a_job_ends(self, choice: int, cause: Cause) -> None:
+        with self.fake as fake:
+            jobs = [job for job in fake.jobs.values() if job.state != State.ENDED]
+            fake.end(jobs[choice % len(jobs)], cause)
+
+    @rule()
+    def ended_jobs_are_forgotten(self) -> None:
+        with self.fake as fake:
+            for job in [job for job in fake.jobs.values() if job.state == State.ENDED]:
+                fake.forget(job)
+
+    @rule(newest=st.integers(1, 3), others=st.integers(0, 3))
+    def the_controller_crashes_and_gives_ids_again(self, newest: int, others: int) -> None:
+        with self.fake as fake:
+            for id in sorted(fake.jobs)[-newest:]:
+                fake.lose(fake.jobs[id])
+                fake.next_id = min(fake.next_id, id)
+        for _ in range(others):
+            anyio.run(partial(self.host.run, ["sbatch", "-J", "other", "--wrap", "true"], deadline=9.0))
+
+    @rule(seconds=st.sampled_from([1, 299, 4000]))
+    def time_passes(self, seconds: int) -> None:
+        with self.fake as fake:
+            fake.set_clock(fake.clock_offset + seconds)
+
+    # ── what always holds
+
+    @invariant()
+    def a_token_has_one_live_job_at_most(self) -> None:
+        if hasattr(self, "fake"):
+            assert all(len(ids) == 1 for ids in self.live().values())
+
+    @invariant()
+    def no_live_job_is_recorded_as_ended(self) -> None:
+        if hasattr(self, "fake"):
+            ended = {path.stem for path in self.state.glob("ledger/ended/*.json")}
+            assert not ended & self.live().keys()
+
+    @invariant()
+    def no_file_of_the_ledger_is_bad(self) -> None:
+        if hasattr(self, "fake"):
+            assert self.ledger().bad() == []
+
+
+async def _status(id: JobId, cluster: Cluster) -> Any:
+    return (await cluster.status([id], max_age=0))[id]
+
+
+TestPromises = Promises.TestCase
+TestPromises.settings = settings(
+    max_examples=60, stateful_step_count=30, deadline=None, derandomize=True, database=None, print_blob=True
+)
