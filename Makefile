@@ -7,7 +7,7 @@ PYTHON := $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 BIN := $(VENV)/bin
 FAST := tests --ignore=tests/real
 
-.PHONY: demo test test-other test-real lint format bench clean
+.PHONY: demo test test-other test-real soak lint format bench clean
 
 demo: $(VENV)/.installed
 	@$(BIN)/python -m fxsched_fakes.demo
@@ -31,6 +31,12 @@ test-other: $(VENV)/.installed-dev
 test-real: $(VENV)/.installed-dev
 	@sh tests/real/install_slurm.sh
 	$(BIN)/python -m pytest -n 2 --dist loadfile tests/real
+
+# Exactly one session for each of SOAK launches, while the controller of a real Slurm is stopped and killed.
+SOAK := 1000
+soak: $(VENV)/.installed-dev
+	@sh tests/real/install_slurm.sh
+	$(BIN)/python -m tests.soak $(SOAK)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
