@@ -120,5 +120,23 @@ def test_of_several_clusters_the_ledger_knows_where_a_job_is(shell: Shell) -> No
     del shell.environment["FXSCHED_CONFIG"]
 
 
+def test_a_cluster_that_hangs_does_not_hold_up_another_s_answer(shell: Shell) -> None:
+    squeue = shell.home / "squeue"
+    squeue.write_text("#!/bin/sh\nexec sleep 60\n")
+    squeue.chmod(0o755)
+    (shell.home / "c.toml").write_text(
+        f'[clusters.hung]\nadapter = "slurm"\noptions = {{ deadline = 1, commands.squeue = "{squeue}" }}\n'
+        '[clusters.local]\n[profiles.default]\ncluster = "hung"\n'
+    )
+    shell.environment["FXSCHED_CONFIG"] = str(shell.home / "c.toml")
+    id = shell.fxsched("submit", "--cluster", "local", "--", "sleep", "60").strip()
+
+    answer, trouble = shell.fxsched("status", "4217", id, code=75).splitlines()
+
+    assert answer.startswith(f"{id} is running on ")
+    assert trouble.startswith("4217 could not be asked for, and nothing is known of it: ")
+    del shell.environment["FXSCHED_CONFIG"]
+
+
 def test_launch_is_the_launcher(shell: Shell) -> None:
     assert "FastX's request is empty" in shell.fxsched("launch", "--profile", "default", code=1)

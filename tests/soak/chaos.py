@@ -69,7 +69,7 @@ class Administrator:
 
     def __init__(self, cluster: SlurmCluster) -> None:
         self._cluster = cluster
-        self._hurried: dict[str, float] = {}
+        self._waiting: dict[str, float] = {}
 
     def resume_nodes(self) -> None:
         """Give drained nodes back to the scheduler."""
@@ -87,9 +87,8 @@ class Administrator:
         for job, reason in (line.split("|") for line in waiting.splitlines()):
             if "held" in reason.lower():
                 self._cluster.run("scontrol", "release", job)
-            elif reason == "BeginTime" and time.monotonic() > self._hurried.get(job, 0.0) + 30:
-                self._hurried[job] = time.monotonic()
-                self._cluster.run("scontrol", "update", f"JobId={job}", "StartTime=now+3")
+            elif reason == "BeginTime" and time.monotonic() > self._waiting.setdefault(job, time.monotonic()) + 3:
+                self._cluster.run("scontrol", "update", f"JobId={job}", "StartTime=now")
 
     def wait_for_the_end_of_all_jobs(self, seconds: float) -> None:
         """Raises TimeoutError."""

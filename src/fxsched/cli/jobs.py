@@ -13,7 +13,7 @@ import click
 import msgspec
 
 from fxsched.config import Config, ProfileSettings, find_config, load_config, state_directory
-from fxsched.errors import SchedulerUnavailable
+from fxsched.errors import FxschedError, SchedulerUnavailable
 from fxsched.jobs import JobId, JobSpec, JobState, JobStatus, new_token
 from fxsched.ledger import Ledger
 from fxsched.profiles import inherited, placement
@@ -98,21 +98,34 @@ def status(config: Path | None, cluster: str | None, profile: str | None, as_jso
     """Print how the jobs IDS stand."""
     settings = load_config(find_config(config))
 
-    async def run() -> dict[JobId, Answer]:
-        answers: dict[JobId, Answer] = {}
-        for name, jobs in _by_cluster(settings, cluster, profile, ids).items():
+    answers: dict[JobId, Answer] = {}
+    failures: list[FxschedError] = []
+
+    async def ask(name: str, jobs: list[JobId]) -> None:
+        try:
             async with settings.open(name) as opened:
                 try:
-                    answers |= {id: Answer(status) for id, status in (await opened.status(jobs)).items()}
+                    found = {id: Answer(status) for id, status in (await opened.status(jobs)).items()}
                 except SchedulerUnavailable as error:
                     last = opened.last_known(jobs)
-                    answers |= {id: Answer(last.get(id), str(error)) for id in jobs}
-        return answers
+                    found = {id: Answer(last.get(id), str(error)) for id in jobs}
+        except FxschedError as error:  # kept out of the task group, which would wrap it
+            failures.append(error)
+            return
+        answers.update(found)
+        for id in jobs:
+            click.echo(_answer_json(id, found[id]) if as_json else _answer_sentence(id, found[id]))
 
-    found = anyio.run(run)
-    answers = {id: found[JobId(id)] for id in ids}
-    for id, answer in answers.items():
-        click.echo(_answer_json(id, answer) if as_json else _answer_sentence(id, answer))
+    groups = _by_cluster(settings, cluster, profile, ids)
+
+    async def run() -> None:
+        async with anyio.create_task_group() as tasks:  # one cluster that hangs must not hold up another's answer
+            for name, jobs in groups.items():
+                tasks.start_soon(ask, name, jobs)
+
+    anyio.run(run)
+    if failures:
+        raise failures[0]
     if any(answer.trouble for answer in answers.values()):
         sys.exit(UNAVAILABLE)
     if any(answer.status and answer.status.state is JobState.GONE for answer in answers.values()):
@@ -157,7 +170,7 @@ def _by_cluster(
     if not (cluster or profile) and len(config.clusters) > 1:
         ledger = Ledger(state_directory())
         known = {job: name for name in config.clusters for job in ledger.by_job(name, jobs)}
-    for job in jobs:
+    for job in dict.fromkeys(map(JobId, ids)):
         groups[known.get(job) or _destination(config, cluster, profile)[0]].append(job)
     return groups
 
