@@ -8,19 +8,26 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from msgspec import Struct
 
 from fxsched.adapter import Adapter
 from fxsched.errors import CancelRefused, SchedulerUnavailable, SubmitRejected
-from fxsched.jobs import JobId, Resources, Token
+from fxsched.jobs import JobId, Token
+from fxsched.kit import refuse
 from fxsched_process.replies import parse_status
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from fxsched.jobs import JobSpec, JobStatus
+
+
+_NOT_GRANTED: Final = (
+    *("queue", "account", "qos", "reservation", "constraint", "exclusive", "native"),
+    *("nodes", "cores", "memory", "gpus"),
+)
 
 
 @cache
@@ -49,7 +56,7 @@ class ProcessAdapter(Adapter):
 
     async def submit(self, spec: JobSpec) -> JobId:
         """Start the supervisor. The id is the token: a second submit of the same token finds the job there."""
-        _refuse_what_a_host_cannot_do(spec)
+        refuse(spec, *_NOT_GRANTED, whose="a host without a scheduler")
         result = await self.host.run(
             self._command(
                 "submit",
@@ -96,16 +103,3 @@ class ProcessAdapter(Adapter):
     @staticmethod
     def _command(*arguments: str) -> list[str]:
         return ["/bin/sh", "-c", _program(), "fxsched", *arguments]
-
-
-def _refuse_what_a_host_cannot_do(spec: JobSpec) -> None:
-    """Refuse a resource that would be silently dropped: without a scheduler, nobody could grant it."""
-    asked = [n for n in ("queue", "account", "qos", "reservation", "constraint") if getattr(spec, n) is not None]
-    asked += [name for name in ("exclusive", "native") if getattr(spec, name)]
-    plain = Resources()
-    asked += [n for n in ("nodes", "cores", "memory", "gpus") if getattr(spec.resources, n) != getattr(plain, n)]
-    if asked:
-        raise SubmitRejected(
-            f"a host without a scheduler cannot grant {', '.join(asked)}: remove it from the profile, or name a "
-            "cluster that has a scheduler"
-        )

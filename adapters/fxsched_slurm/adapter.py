@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from fxsched.adapter import Adapter
 from fxsched.errors import InvalidRequest, SchedulerUnavailable
 from fxsched.jobs import JobId, JobState, JobStatus
+from fxsched.kit import quoted
 from fxsched_slurm.replies import (
     NAMES_FORMAT,
     SACCT_FORMAT,
@@ -25,7 +26,6 @@ from fxsched_slurm.replies import (
     parse_sacct,
     parse_squeue,
     parse_submit,
-    quoted,
 )
 from fxsched_slurm.submission import sbatch_options
 

@@ -5,16 +5,18 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Final
 
+from fxsched import reasons
+
 _SENTENCES: Final = {
-    "Resources": "Waiting for free nodes.",
-    "Priority": "Waiting behind jobs with a higher priority.",
-    "Dependency": "Waiting for another job to end.",
-    "DependencyNeverSatisfied": "Waiting for another job that did not end as required; it will never start.",
+    "Resources": reasons.RESOURCES,
+    "Priority": reasons.PRIORITY,
+    "Dependency": reasons.DEPENDENCY,
+    "DependencyNeverSatisfied": reasons.DEPENDENCY_NEVER,
     "BeginTime": "Waiting for its start time; a job that was requeued waits about two minutes.",
-    "JobHeldUser": "Held by its owner until it is released.",
-    "JobHeldAdmin": "Held by an administrator.",
-    "Licenses": "Waiting for a licence.",
-    "Reservation": "Waiting for its reservation to begin.",
+    "JobHeldUser": reasons.HELD_BY_OWNER,
+    "JobHeldAdmin": reasons.HELD_BY_ADMIN,
+    "Licenses": reasons.LICENCE,
+    "Reservation": reasons.RESERVATION,
     "ReservationDeleted": "Its reservation was deleted.",
     "PartitionDown": "The partition is down.",
     "PartitionInactive": "The partition takes no jobs to run at present.",
@@ -36,7 +38,7 @@ _SENTENCES: Final = {
     "JobArrayTaskLimit": "Waiting for other tasks of its array.",
     "launch failed requeued held": "Its node failed to launch it; an administrator must release it.",
     "job requeued in held state": "Requeued and held until it is released.",
-    "Prolog": "Its nodes are being prepared.",
+    "Prolog": reasons.PREPARING,
     "Nodes required for job are DOWN, DRAINED or reserved for jobs in higher priority partitions": (
         "Waiting for nodes that are down, drained or reserved."
     ),
@@ -67,7 +69,7 @@ def sentence(reason: str, word: str) -> str:
     """Return a sentence for a job in state ``word`` with Slurm's ``reason``; one that no table knows is quoted."""
     reason = _plain(reason)
     if word == "CONFIGURING":
-        return "Its nodes are being prepared."
+        return reasons.PREPARING
     if reason in ("", "None"):
         return ""
     if reason in _SENTENCES:
@@ -75,7 +77,7 @@ def sentence(reason: str, word: str) -> str:
     for beginning, text in _BEGINNINGS.items():
         if reason.startswith(beginning):
             return text
-    return f"Slurm says: {reason}."
+    return reasons.said("Slurm", reason)
 
 
 @lru_cache(maxsize=256)

@@ -10,11 +10,13 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from fxsched.errors import CancelRefused, OutcomeUnknown, SchedulerUnavailable, SubmitRejected
-from fxsched.jobs import EndCause, JobId, JobState, JobStatus, Token
+from fxsched.jobs import EndCause, JobId, JobState, JobStatus
+from fxsched.kit import by_token, quoted
 from fxsched_slurm.reasons import held, sentence
 
 if TYPE_CHECKING:
     from fxsched.hosts import CommandResult
+    from fxsched.jobs import Token
 
 SQUEUE_FORMAT: Final = "%i|%T|%V|%S|%e|%N|%r|%j"
 """Id, state, times of submission, (expected) start and end, nodes, reason; last the name, which may hold anything."""
@@ -24,7 +26,6 @@ NAMES_FORMAT: Final = "%i|%j"
 SACCT_FORMAT: Final = "JobIDRaw,State,ExitCode,Submit,Start,End,NodeList,JobName"
 
 _ID: Final = re.compile(r"(\d+)(?:;[\w.-]+)?", re.ASCII)
-_TOKEN_AT_END: Final = re.compile(r"\.([a-z2-7]{20})$")
 _ROW_ID: Final = re.compile(r"\d+(?:_\d+)?", re.ASCII)
 _HEADER: Final = re.compile(r"^JOBID\|(?:.*\|)?NAME\n", re.MULTILINE)
 _SPAN: Final = r"[0-9]{1,6}(?:-[0-9]{1,6})?"
@@ -164,14 +165,8 @@ def parse_sacct(text: str) -> dict[JobId, JobStatus]:
 
 def parse_names(text: str) -> dict[Token, tuple[JobId, ...]]:
     """Return the ids in the rows ``id|name`` whose name ends in a token, by that token, the lowest id first."""
-    found: dict[Token, tuple[JobId, ...]] = {}
-    for line in text.splitlines():
-        id, _, name = line.partition("|")
-        token = _TOKEN_AT_END.search(name)
-        if token and _ROW_ID.fullmatch(id):
-            key = Token(token[1])
-            found[key] = (*found.get(key, ()), JobId(id))
-    return {key: tuple(sorted(ids, key=lambda id: (len(id), id))) for key, ids in found.items()}
+    rows = (line.partition("|") for line in text.splitlines())
+    return by_token((id, name) for id, _, name in rows if _ROW_ID.fullmatch(id))
 
 
 def listing(result: CommandResult) -> str:
@@ -214,12 +209,6 @@ def check_cancel(id: JobId, result: CommandResult) -> None:
     if any(sign in words for sign in _NOT_TAKEN):
         raise SchedulerUnavailable(f"Slurm cannot be reached: {words}. Nothing was cancelled; try again later")
     raise CancelRefused(f"Slurm refused to cancel job {id}: {words}")
-
-
-def quoted(result: CommandResult) -> str:
-    """Return what a command complained of, on one line, without Slurm's own prefixes."""
-    lines = [re.sub(r"^\w+: (?:error: |fatal: )?", "", line.strip()) for line in result.complaint.splitlines()]
-    return " ".join(line for line in lines if line) or f"exit code {result.exit_code}"
 
 
 def expand_nodes(text: str) -> tuple[str, ...]:

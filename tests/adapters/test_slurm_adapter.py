@@ -13,7 +13,7 @@ from fxsched.jobs import EndCause, JobId, JobSpec, JobState, new_token
 from fxsched_fakes import faults
 from fxsched_slurm.adapter import SlurmAdapter
 
-from .recorded import recorded
+from .slurm_recorded import SLURM
 from .slurm_site import FakeSlurm
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ async def test_that_there_are_no_accounts_is_learnt_once(slurm: FakeSlurm) -> No
 
 
 async def test_accounts_that_must_be_there_and_do_not_answer_are_no_answer() -> None:
-    answers = {"squeue": recorded("30-squeue-j-unknown"), "sacct": recorded("79-dbd-down-sacct")}
+    answers = {"squeue": SLURM.result("30-squeue-j-unknown"), "sacct": SLURM.result("79-dbd-down-sacct")}
 
     with pytest.raises(SchedulerUnavailable, match="Connection refused"):
         await scripted(answers, accounting=True).status(frozenset([ONE]))
@@ -111,7 +111,7 @@ async def test_accounts_that_must_be_there_and_do_not_answer_are_no_answer() -> 
 
 
 async def test_accounts_can_be_left_alone() -> None:
-    adapter = scripted({"squeue": recorded("30-squeue-j-unknown")}, accounting=False)
+    adapter = scripted({"squeue": SLURM.result("30-squeue-j-unknown")}, accounting=False)
 
     assert (await adapter.status(frozenset([ONE])))[ONE].state is JobState.GONE
 
@@ -134,7 +134,7 @@ async def test_a_named_cluster_is_named_to_every_command() -> None:
 
 
 async def test_the_script_goes_to_standard_input_and_into_no_word_of_the_command() -> None:
-    adapter = scripted({"sbatch": recorded("01-sbatch-parsable-ok")})
+    adapter = scripted({"sbatch": SLURM.result("01-sbatch-parsable-ok")})
     script = b"#!/bin/sh\n# unheard-of\n"
 
     assert await adapter.submit(JobSpec(token=new_token(), script=script)) == "1"
@@ -159,7 +159,7 @@ async def test_many_jobs_are_asked_for_in_few_commands(count: int, most: int) ->
 
 
 async def test_the_site_s_own_options_come_before_the_profile_s() -> None:
-    adapter = scripted({"sbatch": recorded("01-sbatch-parsable-ok")}, native=("--comment=site",))
+    adapter = scripted({"sbatch": SLURM.result("01-sbatch-parsable-ok")}, native=("--comment=site",))
 
     await adapter.submit(JobSpec(token=new_token(), native=("--comment=profile",)))
 

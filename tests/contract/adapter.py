@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from fxsched import reasons
 from fxsched.errors import HostError, HostUnreachable, OutcomeUnknown, SchedulerUnavailable, SubmitRejected
 from fxsched.hosts.scripted import ScriptedHost
 from fxsched.jobs import EndCause, JobSpec, JobState, new_token
@@ -31,20 +32,6 @@ ODD_NAMES = [
     pytest.param("jöb-名前-🚀" * 1000, id="long"),
     pytest.param("", id="empty"),
 ]
-
-CALLER = {
-    "SQUEUE_FORMAT": "%j",
-    "SQUEUE_PARTITION": "nosuch",
-    "SQUEUE_USERS": "nobody",
-    "SQUEUE_STATES": "completed",
-    "SQUEUE_NAMES": "nosuch",
-    "SLURM_TIME_FORMAT": "relative",
-    "SLURM_CLUSTERS": "nosuch",
-    "SBATCH_PARTITION": "nosuch",
-    "SCANCEL_STATE": "SUSPENDED",
-    "LC_ALL": "de_DE.UTF-8",
-}
-"""Variables that users set, and that hide jobs, change columns or turn commands into others."""
 
 
 class AdapterContract:
@@ -249,25 +236,24 @@ class QueueContract(AdapterContract):
     """For a scheduler that lets jobs wait. The fixture ``down`` makes it impossible to reach for a while."""
 
     async def test_a_held_job_is_held_and_says_by_whom(self, site: Site) -> None:
-        status = await site.status(await site.submit(native=("--hold",)))
+        status = await site.status(await site.submit(**site.held))
 
-        assert (status.state, status.reason) == (JobState.HELD, "Held by its owner until it is released.")
+        assert (status.state, status.reason) == (JobState.HELD, reasons.HELD_BY_OWNER)
         assert (status.nodes, status.started_at, status.cause) == ((), None, None)
 
     async def test_a_job_for_which_there_is_no_room_is_queued_and_says_why(self, site: Site) -> None:
-        everything: dict[str, Any] = {"exclusive": True, "native": ("--nodes=2",)}
-        await site.until(await site.submit(**everything), JobState.RUNNING)
-        id = await site.submit(**everything)
+        await site.until(await site.submit(**site.everything), JobState.RUNNING)
+        id = await site.submit(**site.everything)
 
         async def ask() -> JobStatus:
             return await site.status(id)
 
         status = await until(ask, lambda status: status.reason)  # there is none before the scheduler has looked at it
 
-        assert (status.state, status.reason) == (JobState.QUEUED, "Waiting for free nodes.")
+        assert (status.state, status.reason) == (JobState.QUEUED, site.no_room)
 
     async def test_a_waiting_job_that_is_cancelled_never_runs(self, site: Site) -> None:
-        id = await site.submit(f"echo >{site.home}/ran", native=("--hold",))
+        id = await site.submit(f"echo >{site.home}/ran", **site.held)
 
         await site.adapter.cancel(id)
 
@@ -289,7 +275,7 @@ class QueueContract(AdapterContract):
         await site.until(id, JobState.RUNNING)
 
     async def test_variables_of_the_caller_change_nothing(self, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-        for name, value in CALLER.items():
+        for name, value in {"LC_ALL": "de_DE.UTF-8", **site.caller}.items():
             monkeypatch.setenv(name, value)
         site.adapter = site.connect()
         spec = site.spec()

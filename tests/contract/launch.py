@@ -135,7 +135,7 @@ class QueueLaunchContract(LaunchContract):
     """For a scheduler that lets jobs wait."""
 
     async def test_a_session_for_which_there_is_no_room_says_so_and_starts_later(self, place: Place) -> None:
-        everything = await place.site.submit(exclusive=True, native=("--nodes=2",))
+        everything = await place.site.submit(**place.site.everything)
         await place.site.until(everything, JobState.RUNNING)
         place.configure("wait_for_start = 3")
 
@@ -149,7 +149,7 @@ class QueueLaunchContract(LaunchContract):
         assert not launch.session.stray
 
     async def test_a_launcher_that_is_interrupted_while_its_job_waits_leaves_no_job(self, place: Place) -> None:
-        place.configure('wait_for_start = 60\nnative = ["--hold"]')
+        place.configure(f"wait_for_start = 60\nnative = {json.dumps(place.site.held['native'])}")
 
         code = await interrupted(place, place.job)
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import anyio
 
+from fxsched import reasons
 from fxsched.cluster import Cluster
 from fxsched.errors import OutcomeUnknown
 from fxsched.jobs import JobId, JobSpec, JobState, Token, new_token
@@ -31,8 +32,18 @@ PATIENCE = 30.0
 class Site:
     """One scheduler, the adapter that reaches it, and a home directory for its jobs. HOME must be that directory."""
 
-    refusal: tuple[dict[str, Any], str]
+    refusal: ClassVar[tuple[dict[str, Any], str]]
     """Members of a ``JobSpec`` that the scheduler refuses, and words of its refusal."""
+
+    # Of a scheduler that lets jobs wait, further members of a ``JobSpec``, and what else is its own:
+    held: ClassVar[dict[str, Any]]
+    """A job that is held by its owner; only ``native`` may be set."""
+    everything: ClassVar[dict[str, Any]]
+    """A job for the whole default queue, so that a second one must wait."""
+    no_room: ClassVar[str] = reasons.RESOURCES
+    """Why that second one waits."""
+    caller: ClassVar[dict[str, str]]
+    """Variables that users set, and that hide jobs, change columns or turn commands into others."""
 
     def __init__(self, home: Path) -> None:
         self.home = home

@@ -1,6 +1,5 @@
 """A fake Slurm in a temporary directory, driven as a user would: by its commands."""
 
-import json
 import os
 import subprocess
 import time
@@ -10,13 +9,14 @@ from pathlib import Path
 from fxsched_fakes import Cluster, faults, install
 from fxsched_fakes.processes import MARK, RUNNER_MARK
 
+from ..captures import Captures
+
 PATIENCE = 20
 
 
 def captures(*names: str) -> list[dict[str, str]]:
     """Recorded commands of Slurm 22.05.8, by name or by the start of names (`03-*`)."""
-    lines = (Path(__file__).parent / "captures" / "slurm.jsonl").read_text().splitlines()
-    rows = [json.loads(line) for line in lines]
+    rows = Captures("slurm").rows()
     wanted = [
         row
         for name in names

@@ -10,7 +10,8 @@ from fxsched.hosts import LocalHost
 from fxsched.jobs import JobId
 from fxsched_slurm.adapter import SlurmAdapter
 
-from ..contract.site import Site, until
+from ..contract.site import until
+from ..contract.slurm_words import SlurmSite
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,10 +22,8 @@ if TYPE_CHECKING:
     from .slurm_cluster import SlurmCluster
 
 
-class RealSlurm(Site):
+class RealSlurm(SlurmSite):
     """The cluster of the session; SLURM_CONF must lead to it."""
-
-    refusal = ({"queue": "nosuch"}, "invalid partition specified: nosuch")
 
     def __init__(self, home: Path, slurm: SlurmCluster) -> None:
         self.slurm = slurm

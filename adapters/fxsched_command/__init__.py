@@ -1,0 +1,1 @@
+"""Jobs in a scheduler that the configuration describes: commands as templates, replies as regular expressions."""

@@ -1,0 +1,1 @@
+"""Sessions in containers, through the commands that docker and podman have in common."""

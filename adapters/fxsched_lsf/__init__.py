@@ -1,0 +1,1 @@
+"""Jobs in LSF, through its commands: bsub, bjobs, bhist, bkill."""

@@ -1,0 +1,1 @@
+"""Jobs in Grid Engine, through its commands: qsub, qstat, qacct, qdel."""
