@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from fxsched.hosts import LocalHost
 from fxsched.jobs import JobId
-from fxsched_fakes import faults, install
+from fxsched_fakes import State, faults, install
 
 from ..contract.site import Site
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fxsched.adapter import Adapter
+    from fxsched.jobs import Token
 
 
 class FakeSite(Site):
@@ -26,6 +27,8 @@ class FakeSite(Site):
     kind: ClassVar[type[Adapter]]
     commands: ClassVar[tuple[str, ...]]
     """The commands that the adapter uses; the first one submits."""
+    patience: ClassVar[tuple[str, ...]] = ("deadline", "submit_deadline")
+    """The adapter's options that say how long its commands may take."""
 
     def __init__(self, home: Path, **settings: Any) -> None:
         self.bin = home.parent / "bin"
@@ -35,6 +38,10 @@ class FakeSite(Site):
     def connect(self, **options: Any) -> Adapter:
         options = {"commands": {name: str(self.bin / name) for name in self.commands}} | options
         return self.kind(LocalHost(self.kind.keeps), self.kind.Options(**options))
+
+    def patient(self, seconds: float) -> Adapter:
+        """Return the adapter with so much patience for each of its commands."""
+        return self.connect(**dict.fromkeys(self.patience, seconds))
 
     def unused_ids(self, count: int) -> list[JobId]:
         return [JobId(str(number)) for number in range(900_000, 900_000 + count)]
@@ -48,8 +55,10 @@ class FakeSite(Site):
     def faults(self, *plans: dict[str, Any]) -> Iterator[None]:
         """While the block lasts, commands misbehave as planned."""
         faults.plan(self.simulation.directory, plans)
-        yield
-        faults.plan(self.simulation.directory, [])
+        try:
+            yield
+        finally:
+            faults.plan(self.simulation.directory, [])
 
     @contextmanager
     def unanswered(self) -> Iterator[Adapter]:
@@ -60,6 +69,18 @@ class FakeSite(Site):
     def down(self) -> Iterator[Adapter]:
         with self.faults(*({"command": name, "fault": "down"} for name in self.commands)):
             yield self.adapter
+
+    def drain(self) -> None:
+        """Let nothing start any more."""
+        with self.simulation as simulation:
+            for node in simulation.settings.nodes:
+                simulation.drain(node.name)
+
+    def alive(self, token: Token) -> int:
+        """Return how many of the session's jobs wait or run."""
+        with self.simulation as simulation:
+            jobs = simulation.jobs.values()
+            return sum(job.name.endswith(token) and job.state is not State.ENDED for job in jobs)
 
     def submissions(self) -> int:
         """Return how many jobs the scheduler ever accepted and remembers."""

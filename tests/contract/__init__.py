@@ -5,4 +5,4 @@ A module of tests subclasses a contract and gives it a fixture; nothing else is 
 
 import pytest
 
-pytest.register_assert_rewrite(f"{__name__}.adapter", f"{__name__}.launch")
+pytest.register_assert_rewrite(f"{__name__}.adapter", f"{__name__}.faults", f"{__name__}.launch")
