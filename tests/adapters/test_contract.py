@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ..contract.adapter import AdapterContract, QueueContract
-from ..contract.faults import FaultContract
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,9 +32,3 @@ class TestFakeSlurm(QueueContract):
     @pytest.fixture
     def down(self, slurm: FakeSlurm) -> Callable[[], AbstractContextManager[Adapter]]:
         return slurm.down
-
-
-class TestFaultsOfSlurm(FaultContract):
-    @pytest.fixture
-    def site(self, slurm: FakeSlurm) -> FakeSlurm:
-        return slurm

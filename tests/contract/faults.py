@@ -26,11 +26,6 @@ class FaultContract:
 
     pytestmark = pytest.mark.anyio
 
-    @pytest.fixture(scope="class")
-    def anyio_backend(self) -> str:
-        """The core has its own tests on both; here it is the adapter's words that count."""
-        return "asyncio"
-
     @pytest.fixture(autouse=True)
     def drained(self, site: FakeSite) -> None:
         site.drain()
