@@ -86,7 +86,7 @@ class AdapterContract:
         job = await cluster.submit(JobSpec(token=new_token(), command=("sh", "-c", "exit 3")))
 
         async def ask() -> JobStatus:
-            return (await cluster.status([job.id]))[job.id]
+            return (await cluster.status([job.id], max_age=0))[job.id]
 
         status = await until(ask, lambda status: status.state is JobState.ENDED)
 
