@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from subprocess import Popen
 from typing import TYPE_CHECKING, Final
 
 import anyio
+from anyio import to_thread
 
 from fxsched.errors import CommandNotFound, HostUnreachable, OutcomeUnknown
 from fxsched.hosts.base import NO_SECRETS, NOTHING, CommandResult
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-
-    from anyio.abc import ByteReceiveStream, ByteSendStream, Process
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from fxsched.jobs import Secret
 
@@ -25,8 +24,7 @@ if TYPE_CHECKING:
 IDENTITY: Final = ("HOME", "USER", "LOGNAME", "SHELL", "PATH", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "KRB5CCNAME")
 DEFAULT_PATH: Final = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"
 LINGER: Final = 1.0
-"""Seconds that output may still come after a command's end. OpenPBS 23.06: qsub leaves a process behind that holds
-its output open for about a minute."""
+"""Seconds that processes of a command may still go on printing after its end."""
 
 
 class LocalHost:
@@ -52,68 +50,94 @@ class LocalHost:
     ) -> CommandResult:
         """Run ``argv``; see ``Host.run``."""
         revealed = {name: secret.reveal() for name, secret in secrets.items()}
-        process = await _start(argv, self._base | dict(environment) | revealed)
-        try:
-            with anyio.fail_after(deadline):
-                result = await _communicate(process, stdin)
-        except TimeoutError:
-            raise OutcomeUnknown(f"{argv[0]} did not answer within {deadline:g} s on {self.label}") from None
-        finally:
-            await _end(process)
-        return result
+        with _memory(stdin) as given, _memory() as stdout, _memory() as stderr:
+            process = _start(argv, self._base | dict(environment) | revealed, given, stdout, stderr)
+            try:
+                with anyio.fail_after(deadline):
+                    await _ended(process)
+                    await _quiet(process.pid)
+            except TimeoutError:
+                raise OutcomeUnknown(f"{argv[0]} did not answer within {deadline:g} s on {self.label}") from None
+            finally:
+                await _end(process)
+            code = process.returncode
+            return CommandResult(code if code >= 0 else 128 - code, _content(stdout), _content(stderr))
 
 
-async def _start(argv: Sequence[str], environment: Mapping[str, str]) -> Process:
+@contextmanager
+def _memory(content: bytes = b"") -> Iterator[int]:
+    """Give a file in memory, to be a command's input or output.
+
+    Unlike a pipe it takes whatever is written without being read meanwhile, and it does not matter who holds it open:
+    OpenPBS 23.06's qsub leaves a process behind that keeps its output for about a minute.
+    """
+    file = os.memfd_create("fxsched", os.MFD_CLOEXEC)
+    try:
+        rest = memoryview(content)
+        while rest:
+            rest = rest[os.write(file, rest) :]
+        os.lseek(file, 0, os.SEEK_SET)
+        yield file
+    finally:
+        os.close(file)
+
+
+def _content(file: int) -> bytes:
+    content = b""
+    while chunk := os.pread(file, os.fstat(file).st_size - len(content), len(content)):
+        content += chunk
+    return content
+
+
+def _start(argv: Sequence[str], environment: Mapping[str, str], stdin: int, stdout: int, stderr: int) -> Popen[bytes]:
     """Start ``argv`` as the leader of its own session, so that all of it can be ended together."""
     try:
-        with anyio.CancelScope(shield=True):
-            process = await anyio.open_process(
-                list(argv), stdin=subprocess.PIPE, env=environment, start_new_session=True
-            )
+        return Popen(argv, stdin=stdin, stdout=stdout, stderr=stderr, env=environment, start_new_session=True)
     except (FileNotFoundError, PermissionError, NotADirectoryError) as error:
         raise CommandNotFound(f"{argv[0]} cannot be run on this machine: {error.strerror}") from None
     except (OSError, ValueError) as error:
         raise HostUnreachable(f"{argv[0]} could not be started on this machine: {error}") from None
-    return process
 
 
-async def _communicate(process: Process, stdin: bytes) -> CommandResult:
-    """Feed the process and collect what it prints, until it has ended."""
-    stdout, stderr = bytearray(), bytearray()
-    async with anyio.create_task_group() as feeding:
-        feeding.start_soon(_feed, process.stdin, stdin)
-        async with anyio.create_task_group() as draining:
-            draining.start_soon(_drain, process.stdout, stdout)
-            draining.start_soon(_drain, process.stderr, stderr)
-            code = await process.wait()
-            draining.cancel_scope.deadline = anyio.current_time() + LINGER
-        feeding.cancel_scope.cancel()
-    return CommandResult(code if code >= 0 else 128 - code, bytes(stdout), bytes(stderr))
+async def _ended(process: Popen[bytes]) -> None:
+    """Wait for a process to end.
 
-
-async def _feed(stream: ByteSendStream | None, data: bytes) -> None:
-    """Write standard input. A command that ends without reading it all has its reasons."""
-    if stream is None:
+    The event loops have ways of their own, which cost more than the start of the process: asyncio makes a thread for
+    each, at least before Python 3.12, and pipes that nobody needs here.
+    """
+    try:
+        descriptor = os.pidfd_open(process.pid)
+    except OSError:  # a kernel before 5.3, or a container that forbids it
+        await to_thread.run_sync(process.wait, abandon_on_cancel=True)
         return
     try:
-        async with stream:
-            if data:
-                await stream.send(data)
-    except (anyio.BrokenResourceError, anyio.ClosedResourceError):
+        await anyio.wait_readable(descriptor)
+    finally:
+        os.close(descriptor)
+    process.wait()
+
+
+async def _quiet(group: int) -> None:
+    """Wait a moment for what a command has left running in its process group, as in ``sbatch "$@" > >(tee log)``."""
+    with anyio.move_on_after(LINGER):
+        while _exists(group):  # noqa: ASYNC110 - no event tells of it
+            await anyio.sleep(0.01)
+
+
+def _exists(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
         pass
+    return True
 
 
-async def _drain(stream: ByteReceiveStream | None, into: bytearray) -> None:
-    if stream is not None:
-        async for chunk in stream:
-            into += chunk
-
-
-async def _end(process: Process) -> None:
-    """Leave nothing of the command behind if it was interrupted; close its pipes in any case."""
-    with anyio.CancelScope(shield=True):
-        if process.returncode is None:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            await process.wait()
-        await process.aclose()
+async def _end(process: Popen[bytes]) -> None:
+    """Leave nothing of the command behind if it was interrupted."""
+    if process.poll() is None:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        with anyio.CancelScope(shield=True):
+            await _ended(process)
