@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import stat
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 T = TypeVar("T")
 
@@ -20,7 +23,8 @@ def make_directory(path: Path) -> None:
     Raises:
         OSError: it cannot be made, or what is there is a link, or belongs to somebody else, or others can write it.
     """
-    check_own(path)
+    if check_own(path):
+        return
     for folder in (*reversed(path.parents), path):
         with suppress(FileExistsError):
             if not folder.exists():
@@ -28,27 +32,31 @@ def make_directory(path: Path) -> None:
     check_own(path)
 
 
-def check_own(path: Path) -> None:
-    """Raise if what is there could be exchanged by somebody else; that there is nothing is no error.
+def check_own(path: Path) -> bool:
+    """Return whether there is such a directory; raise if it could be exchanged by somebody else.
 
     Raises:
         OSError: it is a link, or belongs to somebody else, or others can write it; or it lies in a home directory that
             belongs to somebody else, who could put another in its place.
     """
     own = os.geteuid()
-    home = Path(os.path.expanduser("~"))
-    if home in path.parents and home.exists() and home.stat().st_uid not in (own, 0):
-        raise PermissionError(1, f"the home directory {home} belongs to user {home.stat().st_uid}", str(path))
+    home = os.path.expanduser("~")
+    if str(path).startswith(f"{home}/"):
+        with suppress(FileNotFoundError):
+            owner = os.stat(home).st_uid
+            if owner not in (own, 0):
+                raise PermissionError(1, f"the home directory {home} belongs to user {owner}", str(path))
     try:
-        status = path.lstat()
+        status = os.lstat(path)
     except FileNotFoundError:
-        return
+        return False
     if not stat.S_ISDIR(status.st_mode):
         raise NotADirectoryError(20, "it is not a directory, or only a link to one", str(path))
     if status.st_uid != own:
         raise PermissionError(1, f"it belongs to user {status.st_uid}", str(path))
     if status.st_mode & 0o022:
         raise PermissionError(1, "others can write it", str(path))
+    return True
 
 
 def decode(data: bytes, kind: type[T]) -> T:
@@ -63,43 +71,96 @@ def decode(data: bytes, kind: type[T]) -> T:
         raise ValueError("it is nested too deeply") from error
 
 
-def write_atomically(path: Path, data: bytes, *, durable: bool, new: bool = False) -> None:
+def write_atomically(path: Path, data: bytes, *, durable: bool) -> None:
     """Write ``data`` to ``path``, mode 0600: a reader finds the former content or this one, whole.
 
     Args:
         path: where; its directory is made if need be.
         data: the content.
         durable: whether it must survive a power cut from here on.
-        new: refuse, with FileExistsError, to replace a file.
 
     Raises:
         OSError: it could not be written; what was there before still is.
     """
+    with _written(path, data, durable=durable) as temporary:
+        replaces = os.path.exists(path)
+        os.rename(temporary, path)
+    if durable and not replaces:  # else the name is on disk already; under it, the former content is whole too
+        sync_directory(path.parent)
+
+
+def create_whole(path: Path, data: bytes) -> None:
+    """Make a file, mode 0600, that a reader finds whole or not at all; durable with the next :func:`sync_directory`.
+
+    Raises:
+        FileExistsError: there is one.
+        OSError: it could not be written, and is not there.
+    """
+    with _written(path, data, durable=True) as temporary:
+        os.link(temporary, path)
+        os.unlink(temporary)
+
+
+@contextmanager
+def _written(path: Path, data: bytes, *, durable: bool) -> Iterator[str]:
+    """Give a file beside ``path`` that holds ``data``, to be given its name; none is left if that fails."""
     make_directory(path.parent)
-    temporary = path.with_name(f".{path.name}.{os.urandom(6).hex()}")
-    replaces = path.exists()
+    temporary = f"{path.parent}/.{path.name}.{os.urandom(6).hex()}"
     try:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
-        with os.fdopen(os.open(temporary, flags, 0o600), "wb") as file:
-            file.write(data)
-            file.flush()
-            if durable:
-                os.fsync(file.fileno())
-        if new:
-            os.link(temporary, path)
-            temporary.unlink()
-        else:
-            temporary.rename(path)
+        write_new(temporary, data, durable=durable)
+        yield temporary
     except OSError:
         with suppress(OSError):
-            temporary.unlink()
+            os.unlink(temporary)
         raise
-    if durable and not replaces:  # the name is on disk already; under it, the former content is whole too
-        directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+
+
+def sync_directory(path: Path) -> None:
+    """Make the names in a directory durable.
+
+    Raises:
+        OSError: they may not be.
+    """
+    directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+def append_line(path: Path, line: bytes) -> None:
+    """Add a line to a file; half a line, left where the disk was full or the power cut, stays one of its own.
+
+    Raises:
+        OSError: there is no such file, or the line could not be added whole.
+    """
+    make_directory(path.parent)
+    file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        _write_all(file, b"\n" + line)
+    finally:
+        os.close(file)
+
+
+def write_new(path: str | os.PathLike[str], data: bytes, *, durable: bool = False) -> None:
+    """Write a file that was not there before, mode 0600.
+
+    Raises:
+        OSError: it was there, or could not be written whole.
+    """
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        _write_all(file, data)
+        if durable:
+            os.fsync(file)
+    finally:
+        os.close(file)
+
+
+def _write_all(file: int, data: bytes) -> None:
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(file, rest) :]
 
 
 def now() -> datetime:

@@ -4,9 +4,10 @@
     STATE/ledger/ended/TOKEN.json    seen to end; kept for a while, then purged
     STATE/ledger/bad/                what could not be read, set aside for a person to look at
 
-An entry is written to a temporary name, fsynced, renamed, and the directory fsynced: it is whole or not there, also on
-NFS and after a power cut. It holds what is needed to find the job again and nothing private. Live entries stand apart
-so that what a launch costs follows what is live, not what ever was.
+A new entry is written to a temporary name, fsynced, renamed, and the directory fsynced: it is whole or not there, also
+on NFS and after a power cut. What is learnt later, the job's id first of all, is added as another line, and the last
+whole line counts: a power cut may take it again, but never the first one, which leads to the job. An entry holds
+nothing private. Live entries stand apart so that what a launch costs follows what is live, not what ever was.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import os
 import time
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -21,7 +23,16 @@ import msgspec
 from msgspec import Struct
 
 from fxsched.errors import InvalidRequest, LedgerError
-from fxsched.files import check_own, decode, make_directory, now, write_atomically
+from fxsched.files import (
+    append_line,
+    check_own,
+    create_whole,
+    decode,
+    make_directory,
+    now,
+    sync_directory,
+    write_atomically,
+)
 from fxsched.jobs import JobId, JobStatus, Moment, Token
 
 KEEP_ENDED: Final = 7 * 24 * 3600
@@ -39,7 +50,7 @@ class Owner(Struct, frozen=True, kw_only=True):
     @classmethod
     def me(cls) -> Owner:
         """Return the present process."""
-        return cls(host=os.uname().nodename, pid=os.getpid(), ticks=_ticks(os.getpid()))
+        return _process(os.getpid())
 
     def lives(self) -> bool | None:
         """Whether the process is there still; None if it was on another host, which only that host can tell."""
@@ -92,29 +103,48 @@ class Ledger:
         self._seen: dict[Path, dict[str, tuple[tuple[int, int, int], Entry]]] = {}
 
     def create(self, entry: Entry) -> None:
-        """Make the first entry of a token durable.
+        """Make the first entry of a token. It is durable with the next :meth:`sync`.
 
         Raises:
             InvalidRequest: the token has an entry: it was submitted before.
             LedgerError: it could not be written.
         """
         try:
-            if self.knows(entry.token):
+            if os.path.exists(self._ended / _file(entry.token)):
                 raise FileExistsError
-            self._write(self._live, entry, new=True)
+            make_directory(self.state)
+            create_whole(self._live / _file(entry.token), msgspec.json.encode(entry))
         except FileExistsError:
             raise InvalidRequest(
                 f"the token {entry.token} has been submitted already: ask for its status, or make a new one"
             ) from None
+        except OSError as error:
+            raise _unwritable(self._live, error) from error
+
+    def sync(self) -> None:
+        """Make durable what was created.
+
+        Raises:
+            LedgerError: it may not be.
+        """
+        try:
+            sync_directory(self._live)
+        except OSError as error:
+            raise _unwritable(self._live, error) from error
 
     def write(self, entry: Entry) -> None:
-        """Make ``entry`` durable as a live one, in place of the token's former entry.
+        """Let ``entry`` stand in place of the token's former one, if that has not ended meanwhile.
 
         Raises:
             LedgerError: it could not be written; what was there before still is.
         """
-        if not (self._ended / _file(entry.token)).exists():  # somebody else has seen the end meanwhile
-            self._write(self._live, entry)
+        try:
+            append_line(self._live / _file(entry.token), msgspec.json.encode(entry))
+        except FileNotFoundError:
+            if not os.path.exists(self._ended / _file(entry.token)):
+                self._write(self._live, entry)
+        except OSError as error:
+            raise _unwritable(self._live, error) from error
 
     def end(self, entry: Entry) -> None:
         """Move ``entry`` to the ended ones.
@@ -150,7 +180,7 @@ class Ledger:
 
     def knows(self, token: Token) -> bool:
         """Whether there is an entry for the token."""
-        return any((folder / _file(token)).exists() for folder in (self._live, self._ended))
+        return any(os.path.exists(folder / _file(token)) for folder in (self._live, self._ended))
 
     def bad(self) -> list[Path]:
         """Return the files that were set aside because they could not be read."""
@@ -176,7 +206,7 @@ class Ledger:
                     continue
                 mark = (status.st_ino, status.st_mtime_ns, status.st_size)
                 known = former.get(file.name)
-                entry = known[1] if known and known[0] == mark else decode(Path(file.path).read_bytes(), Entry)
+                entry = known[1] if known and known[0] == mark else _last(Path(file.path).read_bytes())
                 seen[file.name] = (mark, entry)
             except OSError:
                 continue  # it has ended since we looked, or will be readable another time
@@ -200,17 +230,12 @@ class Ledger:
             ) from error
         return sorted(whole, key=lambda file: file.name)
 
-    def _write(self, folder: Path, entry: Entry, *, new: bool = False) -> None:
+    def _write(self, folder: Path, entry: Entry) -> None:
         try:
             make_directory(self.state)
-            write_atomically(folder / _file(entry.token), msgspec.json.encode(entry), durable=True, new=new)
-        except FileExistsError:
-            raise
+            write_atomically(folder / _file(entry.token), msgspec.json.encode(entry), durable=True)
         except OSError as error:
-            raise LedgerError(
-                f"the ledger in {error.filename or folder} cannot be written ({error.strerror}). Nothing is submitted "
-                "without it: see to free space and permissions there, or set FXSCHED_STATE to another directory"
-            ) from error
+            raise _unwritable(folder, error) from error
 
     def _set_aside(self, path: Path) -> None:
         """Keep a file that is no entry, where it harms nobody and a person finds it."""
@@ -219,8 +244,33 @@ class Ledger:
             path.rename(self._bad / f"{path.parent.name}.{path.name}.{time.time_ns()}")
 
 
+def _unwritable(folder: Path, error: OSError) -> LedgerError:
+    return LedgerError(
+        f"the ledger in {error.filename or folder} cannot be written ({error.strerror}). Nothing is submitted without "
+        "it: see to free space and permissions there, or set FXSCHED_STATE to another directory"
+    )
+
+
+def _last(lines: bytes) -> Entry:
+    """Return the entry in the last whole line.
+
+    Raises:
+        ValueError: there is none.
+    """
+    first, *later = filter(None, lines.split(b"\n"))
+    for line in reversed(later):
+        with suppress(ValueError):
+            return decode(line, Entry)
+    return decode(first, Entry)
+
+
 def _file(token: Token) -> str:
     return f"{token}.json"
+
+
+@cache
+def _process(pid: int) -> Owner:
+    return Owner(host=os.uname().nodename, pid=pid, ticks=_ticks(pid))
 
 
 def _ticks(pid: int) -> str:

@@ -16,6 +16,7 @@ plain files, through ``sessions_here``, which starts no process.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, TypeVar, TypeVarTuple
 
@@ -30,7 +31,7 @@ from fxsched.jobs import JobId
 from fxsched.jobscript import render_command
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable, Iterator
 
     from fxsched.hosts import Host
     from fxsched.jobs import JobSpec, Token
@@ -102,18 +103,29 @@ class Report(Struct, frozen=True, kw_only=True):
         return self.started_at is not None
 
 
-async def stage(host: Host, spec: JobSpec) -> str:
+async def stage(
+    host: Host, spec: JobSpec, *, after: Callable[[Callable[[], None]], Awaitable[None]] | None = None
+) -> str:
     """Write the session's directory and return its absolute path on the host.
+
+    Args:
+        host: where.
+        spec: of which session.
+        after: does what must come before, and then, in the same thread, what it is given.
 
     Raises:
         HostUnreachable: it could not be written. Nothing was submitted.
     """
     command = render_command(spec)
+    if after is None:
+        after = to_thread.run_sync
     if host.home is None:
+        with _answering(host):
+            await after(lambda: None)
         return await _run(host, _STAGE, spec.token, str(len(spec.stdin)), stdin=spec.stdin + command)
     directory = host.home / _PLACE / spec.token
-    with anyio.CancelScope(shield=True):  # a thread left to itself would write after its caller has tidied up
-        await _here(host, sessions_here.stage, directory, command, spec.stdin)
+    with anyio.CancelScope(shield=True), _answering(host):  # what is left to itself writes after others tidied up
+        await after(lambda: sessions_here.stage(directory, command, spec.stdin))
     await checkpoint_if_cancelled()
     return str(directory)
 
@@ -172,9 +184,16 @@ def _time(seconds: str) -> datetime:
 
 
 async def _here(host: Host, function: Callable[[*A], T], *arguments: *A) -> T:
+    with _answering(host):
+        return await to_thread.run_sync(function, *arguments, abandon_on_cancel=True)
+
+
+@contextmanager
+def _answering(host: Host) -> Iterator[None]:
+    """Let files on the host be out of reach if they cannot be used, or not in time."""
     try:
         with anyio.fail_after(DEADLINE):
-            result = await to_thread.run_sync(function, *arguments, abandon_on_cancel=True)
+            yield
     except TimeoutError:
         raise HostUnreachable(f"the home directory on {host.label} does not answer within {DEADLINE:g} s") from None
     except OSError as error:
@@ -182,7 +201,6 @@ async def _here(host: Host, function: Callable[[*A], T], *arguments: *A) -> T:
         raise HostUnreachable(
             f"the session's directory cannot be used on {host.label}: {place}: {error.strerror}"
         ) from error
-    return result
 
 
 async def _run(host: Host, script: str, token: Token, *arguments: str, stdin: bytes = b"") -> str:

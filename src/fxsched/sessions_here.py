@@ -11,7 +11,7 @@ import shutil
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from fxsched.files import make_directory
+from fxsched.files import make_directory, write_new
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,11 +24,9 @@ _NOT_THERE: Final = (FileNotFoundError, NotADirectoryError)
 def stage(directory: Path, command: bytes, stdin: bytes) -> None:
     """Make the session's directory, with what the command reads first and the command last: the job waits for it."""
     make_directory(directory.parent)
-    directory.mkdir(mode=0o700)
-    for name, data in (("stdin", stdin), ("command", command)):
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        with os.fdopen(os.open(directory / name, flags, 0o600), "wb") as file:
-            file.write(data)
+    os.mkdir(directory, 0o700)
+    write_new(directory / "stdin", stdin)
+    write_new(directory / "command", command)
 
 
 def read(directory: Path) -> bytes:

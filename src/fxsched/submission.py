@@ -19,14 +19,15 @@ from __future__ import annotations
 
 import logging
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import anyio
-from anyio import to_thread
 from msgspec import Struct
 from msgspec.structs import replace
 
 from fxsched import sessions
+from fxsched.commits import GroupCommit
 from fxsched.errors import (
     HostError,
     InvalidRequest,
@@ -43,7 +44,7 @@ from fxsched.jobscript import render_script
 from fxsched.ledger import Entry, Ledger, Owner
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 
     from fxsched.adapter import Adapter
     from fxsched.jobs import JobSpec
@@ -80,6 +81,7 @@ class Submission:
         self._host = adapter.host
         self._ledger = ledger
         self._timing = timing
+        self._commits = GroupCommit(ledger.sync)
 
     async def run(self, spec: JobSpec) -> JobId:
         """Make exactly one job of ``spec``.
@@ -90,13 +92,18 @@ class Submission:
         """
         end = anyio.current_time() + self._timing.launch
         entry = Entry(token=spec.token, cluster=self._cluster, name=spec.name, submitted_at=now(), owner=Owner.me())
-        ours = False
+        taken = False
+
+        def create() -> None:
+            nonlocal taken
+            taken = True
+            self._ledger.create(entry)
+            taken = False
+
         try:
-            await to_thread.run_sync(self._ledger.create, entry)
-            ours = True
-            public = await self._stage(spec)
+            public = await self._stage(spec, partial(self._commits.run, create))
         except BaseException as error:
-            if not ours and isinstance(error, InvalidRequest):
+            if taken and isinstance(error, InvalidRequest):
                 raise  # the token is somebody else's, and so is what bears its name
             with anyio.CancelScope(shield=True):
                 await self.take_back(spec.token)
@@ -108,9 +115,9 @@ class Submission:
                 await self.take_back(spec.token)
                 raise
             except SubmitUnsettled:
-                await self._record(replace(entry, owner=None))
+                self._record(replace(entry, owner=None))
                 raise
-            await self._record(replace(entry, owner=None, job=job))
+            self._record(replace(entry, owner=None, job=job))
         return job
 
     async def look_up(self, token: Token, until: float) -> tuple[JobId, ...] | None:
@@ -173,11 +180,11 @@ class Submission:
             with suppress(SchedulerError, HostError, OutcomeUnknown):
                 await self._adapter.cancel(twin)
 
-    async def _stage(self, spec: JobSpec) -> JobSpec:
-        """Write what is private into the session's directory; return what the adapter may see."""
+    async def _stage(self, spec: JobSpec, after: Callable[[Callable[[], None]], Awaitable[None]]) -> JobSpec:
+        """Write what is private into the session's directory, and return what the adapter may see."""
         reserved = self._adapter.reserved
         kept = {name: value for name, value in spec.environment.items() if not name.startswith(reserved)}
-        directory = await sessions.stage(self._host, replace(spec, environment=kept))
+        directory = await sessions.stage(self._host, replace(spec, environment=kept), after=after)
         return public_spec(spec, directory, self._adapter)
 
     async def _submit_until_settled(self, spec: JobSpec, end: float) -> JobId:
@@ -213,10 +220,10 @@ class Submission:
         except TimeoutError:
             raise OutcomeUnknown(f"{self._adapter.name} did not answer the submit within {share:.0f} s") from None
 
-    async def _record(self, entry: Entry) -> None:
+    def _record(self, entry: Entry) -> None:
         """Write an entry again. Its first form is on disk and leads to the job, so a full disk is no reason to fail."""
         try:
-            await to_thread.run_sync(self._ledger.write, entry)
+            self._ledger.write(entry)
         except LedgerError as error:
             _log.warning("%s: job %s is not in the ledger by its id: %s", entry.token, entry.job, error)
 

@@ -80,7 +80,7 @@ class Place:
 
     def jobs(self) -> list[JobId]:
         """Return the ids of all jobs in the ledger."""
-        entries = [json.loads(path.read_bytes()) for path in self._state.glob("ledger/*/*.json")]
+        entries = [json.loads(path.read_bytes().splitlines()[-1]) for path in self._state.glob("ledger/*/*.json")]
         return [JobId(entry["job"]) for entry in entries if "job" in entry]
 
     async def job(self) -> JobId:

@@ -153,42 +153,87 @@ def test_only_the_owner_can_read_it(ledger: Ledger, tmp_path: Path) -> None:
         assert [stat.S_IMODE(file.stat().st_mode) for file in path.iterdir()] == [0o600]
 
 
+def fail(*_: object) -> NoReturn:
+    raise OSError(28, "No space left on device")
+
+
 @pytest.mark.parametrize("step", ["fsync", "rename"])
-def test_a_write_that_fails_leaves_what_was_there(
+def test_an_end_that_cannot_be_written_leaves_what_was_there(
     ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
-    entry = an_entry(None)
+    entry = an_entry()
     ledger.write(entry)
-
-    def fail(*_: object) -> NoReturn:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr({"fsync": "os.fsync", "rename": "pathlib.Path.rename"}[step], fail)
+    monkeypatch.setattr(os, step, fail)
     with pytest.raises(LedgerError, match="No space left on device"):
-        ledger.write(an_entry("4217", token=entry.token))
+        ledger.end(entry)
     assert list(ledger.live("hpc")) == [entry]
     assert files(tmp_path) == [f"ledger/live/{entry.token}.json"]
+
+
+def test_a_write_that_fails_leaves_what_was_there(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = an_entry(None)
+    ledger.write(entry)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", fail)
+        with pytest.raises(LedgerError, match="No space left on device"):
+            ledger.write(an_entry("4217", token=entry.token))
+    assert list(ledger.live("hpc")) == [entry]
+
+
+@pytest.mark.parametrize("torn", [b"", b"{", b'{"token": "aaaa', b"\0" * 40])
+def test_a_line_that_a_power_cut_has_torn_counts_for_nothing(ledger: Ledger, tmp_path: Path, torn: bytes) -> None:
+    entry = an_entry(None)
+    ledger.write(entry)
+    with (tmp_path / "ledger" / "live" / f"{entry.token}.json").open("ab") as file:
+        file.write(b"\n" + torn)
+    assert list(ledger.live("hpc")) == [entry]
+    later = an_entry("4217", token=entry.token)
+    ledger.write(later)
+    assert list(ledger.live("hpc")) == [later]
+    assert ledger.bad() == []
 
 
 def test_an_entry_gets_its_name_only_when_it_is_whole_and_on_the_disk(
     ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     events = []
-    fsync, rename = os.fsync, Path.rename
+    fsync, rename = os.fsync, os.rename
 
     def watched_fsync(descriptor: int) -> None:
         directory = stat.S_ISDIR(os.fstat(descriptor).st_mode)
         events.append("directory synced" if directory else f"{os.fstat(descriptor).st_size > 0} synced")
         fsync(descriptor)
 
-    def watched_rename(path: Path, target: Path) -> Path:
+    def watched_rename(path: Path, target: Path) -> None:
         events.append("renamed")
-        return rename(path, target)
+        rename(path, target)
 
     monkeypatch.setattr(os, "fsync", watched_fsync)
-    monkeypatch.setattr(Path, "rename", watched_rename)
-    ledger.write(an_entry())
+    monkeypatch.setattr(os, "rename", watched_rename)
+    ledger.end(an_entry())
     assert events == ["True synced", "renamed", "directory synced"]
+
+
+def test_a_first_entry_is_on_the_disk_before_it_has_a_name_and_with_its_name_after_a_sync(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events = []
+    fsync, link = os.fsync, os.link
+
+    def watched_fsync(descriptor: int) -> None:
+        directory = stat.S_ISDIR(os.fstat(descriptor).st_mode)
+        events.append("directory synced" if directory else f"{os.fstat(descriptor).st_size > 0} synced")
+        fsync(descriptor)
+
+    def watched_link(path: str, target: Path) -> None:
+        events.append("named")
+        link(path, target)
+
+    monkeypatch.setattr(os, "fsync", watched_fsync)
+    monkeypatch.setattr(os, "link", watched_link)
+    ledger.create(an_entry(None))
+    ledger.sync()
+    assert events == ["True synced", "named", "directory synced"]
 
 
 @pytest.mark.parametrize("obstacle", ["", "ledger", "ledger/live"])

@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -17,6 +17,7 @@ import anyio
 import pytest
 
 from fxsched.errors import LedgerError
+from fxsched.files import append_line
 from fxsched.jobs import EndCause, JobId, JobState, Token, new_token
 from fxsched.ledger import Entry, Ledger
 from fxsched.reconcile import reconcile
@@ -40,16 +41,19 @@ class Disk:
     def fills(self, *, after: int = 0) -> None:
         """From now on, or after so many more files, nothing can be written durably."""
         left = after
-        fsync = os.fsync
 
-        def full(descriptor: int) -> None:
-            nonlocal left
-            left -= 1
-            if left < 0:
-                raise OSError(self._error, os.strerror(self._error))
-            fsync(descriptor)
+        def until_full(write: Callable[..., None]) -> Callable[..., None]:
+            def written(*arguments: object) -> None:
+                nonlocal left
+                left -= 1
+                if left < 0:
+                    raise OSError(self._error, os.strerror(self._error))
+                write(*arguments)
 
-        self._patch.setattr("os.fsync", full)
+            return written
+
+        self._patch.setattr("os.fsync", until_full(os.fsync))
+        self._patch.setattr("fxsched.ledger.append_line", until_full(append_line))
 
     def empties(self) -> None:
         self._patch.undo()
