@@ -59,7 +59,10 @@ def _on_new_cluster(measure: Callable[[Cluster, SlurmCluster], Awaitable[list[Ro
         async with open_cluster("bench", state=home / "state", adapter="slurm") as cluster:
             return await measure(cluster, slurm)
 
-    with tempfile.TemporaryDirectory(prefix="fxsched-bench-", dir=DISK) as directory, SlurmCluster(Path(directory)) as slurm:
+    with (
+        tempfile.TemporaryDirectory(prefix="fxsched-bench-", dir=DISK) as directory,
+        SlurmCluster(Path(directory)) as slurm,
+    ):
         home = Path(directory, "home")
         home.mkdir()
         os.environ.update(SLURM_CONF=str(slurm.conf), HOME=str(home))
@@ -93,6 +96,7 @@ async def _status(cluster: Cluster, slurm: SlurmCluster) -> list[Row]:
         jobs.append((await cluster.submit(_spec())).id)
 
     await _at_once(submit, JOBS)
+    await cluster.status(jobs, max_age=0)
     times: dict[str, list[float]] = {"library": [], "adapter": [], "squeue": []}
     for _ in range(ASKS):
         begin = time.perf_counter()

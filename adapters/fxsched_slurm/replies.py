@@ -6,7 +6,7 @@ Sources: squeue(1), sacct(1), and what Slurm 22.05.8 was seen to print.
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 from fxsched.errors import CancelRefused, OutcomeUnknown, SchedulerUnavailable, SubmitRejected
@@ -231,7 +231,9 @@ def expand_nodes(text: str) -> tuple[str, ...]:
 
 def _time(text: str) -> datetime | None:
     """Return a time that Slurm printed under ``TZ=UTC``; None for ``N/A``, ``Unknown`` and the like."""
+    if not text[:1].isdigit():
+        return None
     try:
-        return datetime.fromisoformat(text).replace(tzinfo=UTC)
+        return datetime.fromisoformat(f"{text}Z")
     except ValueError:
         return None

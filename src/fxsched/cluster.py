@@ -192,7 +192,8 @@ class Cluster:
     async def _follow(self, entry: Entry, status: JobStatus) -> JobStatus:
         """Hold the scheduler's answer against the ledger and the job's own report, and record an end."""
         status = identified(status, entry)
-        status = replace(status, submitted_at=status.submitted_at or entry.submitted_at)
+        if status.submitted_at is None:
+            status = replace(status, submitted_at=entry.submitted_at)
         if status.state not in (JobState.ENDED, JobState.GONE):
             if entry.gone_at:
                 self._record(replace(entry, gone_at=None))

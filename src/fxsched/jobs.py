@@ -166,7 +166,7 @@ class JobSpec(Struct, frozen=True, kw_only=True):
         return f"{safe_label(self.name)}.{self.token}"
 
 
-class JobStatus(Struct, frozen=True, kw_only=True):
+class JobStatus(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What is known of one job at one moment."""
 
     id: JobId

@@ -17,7 +17,7 @@ import time
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 from msgspec import Struct
@@ -35,11 +35,24 @@ from fxsched.files import (
 )
 from fxsched.jobs import JobId, JobStatus, Moment, Token
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
 KEEP_ENDED: Final = 7 * 24 * 3600
 """Seconds that an ended entry, and what its session left behind, are kept."""
 
 
-class Owner(Struct, frozen=True, kw_only=True):
+REST: Final = 0.1
+"""Seconds for which nothing may have changed in a folder before its time stamp is believed to tell the next change: a
+file system's clock may tick that seldom."""
+TRUST: Final = 60.0
+"""Seconds after which a folder is read again in any case: a server's clock may be far from ours."""
+
+Mark = tuple[int, int, int]
+"""What tells that a file or folder is not the one it was: inode, time of its last change in ns, size or links."""
+
+
+class Owner(Struct, frozen=True, kw_only=True, gc=False):
     """The process that is submitting: while it lives, its entry is nobody else's business."""
 
     host: str
@@ -59,7 +72,7 @@ class Owner(Struct, frozen=True, kw_only=True):
         return _ticks(self.pid) == self.ticks != ""
 
 
-class Entry(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Entry(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """One submission."""
 
     token: Token
@@ -92,6 +105,18 @@ class Entry(Struct, frozen=True, kw_only=True, omit_defaults=True):
         return not lives
 
 
+class _Folder(NamedTuple):
+    """What was in a folder."""
+
+    mark: Mark | None
+    files: Mapping[str, tuple[Mark, Entry]]
+    entries: Sequence[Entry]
+    trusted_until: float
+
+
+_NOTHING: Final = _Folder(None, {}, (), 0.0)
+
+
 class Ledger:
     """The ledger in one state directory. Every method works on files directly; none waits for anything else."""
 
@@ -100,7 +125,7 @@ class Ledger:
         self._live = state / "ledger" / "live"
         self._ended = state / "ledger" / "ended"
         self._bad = state / "ledger" / "bad"
-        self._seen: dict[Path, dict[str, tuple[tuple[int, int, int], Entry]]] = {}
+        self._seen: dict[Path, _Folder] = {}
 
     def create(self, entry: Entry) -> None:
         """Make the first entry of a token. It is durable with the next :meth:`sync`.
@@ -140,6 +165,7 @@ class Ledger:
         """
         try:
             append_line(self._live / _file(entry.token), msgspec.json.encode(entry))
+            os.utime(self._live)  # others see by the folder that something in it has changed
         except FileNotFoundError:
             if not os.path.exists(self._ended / _file(entry.token)):
                 self._write(self._live, entry)
@@ -174,8 +200,11 @@ class Ledger:
             missing = ids - found.keys()
             if not missing:
                 break
-            entries = (e for e in self._entries(folder) if e.cluster == cluster and e.job in missing)
-            found |= {e.job: e for e in sorted(entries, key=lambda e: e.submitted_at) if e.job}
+            for entry in self._entries(folder):
+                if entry.job in missing and entry.cluster == cluster:
+                    other = found.get(entry.job)
+                    if other is None or other.submitted_at <= entry.submitted_at:
+                        found[entry.job] = entry
         return found
 
     def knows(self, token: Token) -> bool:
@@ -190,31 +219,46 @@ class Ledger:
 
     def purge(self, cluster: str) -> list[Token]:
         """Remove the cluster's entries that ended long ago, and return their tokens."""
-        old = [e.token for e in self._entries(self._ended, before=time.time() - KEEP_ENDED) if e.cluster == cluster]
-        for token in old:
+        files = self._read(self._ended).files.values()
+        old = [e for mark, e in files if e.cluster == cluster and mark[1] < (time.time() - KEEP_ENDED) * 1e9]
+        for entry in old:
             with suppress(OSError):
-                (self._ended / _file(token)).unlink()
-        return old
+                (self._ended / _file(entry.token)).unlink()
+        return [entry.token for entry in old]
 
-    def _entries(self, folder: Path, *, before: float | None = None) -> list[Entry]:
-        """Return the entries in a folder. A file that is the one it was is not read again."""
-        former, seen = self._seen.get(folder, {}), {}
+    def _entries(self, folder: Path) -> Iterable[Entry]:
+        return self._read(folder).entries
+
+    def _read(self, folder: Path) -> _Folder:
+        """Return what is in a folder. Neither it nor a file in it is read again while it is what it was."""
+        former = self._seen.get(folder, _NOTHING)
+        begin = time.time()
+        mark = self._mark(folder)
+        if mark == former.mark and former.trusted_until > begin:
+            return former
+        files: dict[str, tuple[Mark, Entry]] = {}
         for file in self._files(folder):
             try:
                 status = file.stat()
-                if before is not None and status.st_mtime >= before:
-                    continue
-                mark = (status.st_ino, status.st_mtime_ns, status.st_size)
-                known = former.get(file.name)
-                entry = known[1] if known and known[0] == mark else _last(Path(file.path).read_bytes())
-                seen[file.name] = (mark, entry)
+                stamp = (status.st_ino, status.st_mtime_ns, status.st_size)
+                known = former.files.get(file.name)
+                entry = known[1] if known and known[0] == stamp else _last(Path(file.path).read_bytes())
+                files[file.name] = (stamp, entry)
             except OSError:
                 continue  # it has ended since we looked, or will be readable another time
             except ValueError:
                 self._set_aside(Path(file.path))
-        if before is None:
-            self._seen[folder] = seen
-        return [entry for _, entry in seen.values()]
+        rested = mark is not None and begin - mark[1] / 1e9 > REST
+        seen = _Folder(mark, files, [entry for _, entry in files.values()], begin + TRUST if rested else 0.0)
+        self._seen[folder] = seen
+        return seen
+
+    def _mark(self, folder: Path) -> Mark | None:
+        try:
+            status = os.stat(folder)
+        except OSError:
+            return None
+        return (status.st_ino, status.st_mtime_ns, status.st_nlink)
 
     def _files(self, folder: Path) -> list[os.DirEntry[str]]:
         try:

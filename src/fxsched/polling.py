@@ -28,6 +28,7 @@ from fxsched.jobs import JobId, JobStatus, Moment
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+    from datetime import datetime
     from pathlib import Path
 
     from fxsched.adapter import Adapter
@@ -57,6 +58,7 @@ class Poller:
         self._snapshot = directory / f"{cluster}.json"
         self._lock_file = directory / f"{cluster}.lock"
         self._lock: anyio.Lock | None = None
+        self._seen: tuple[tuple[int, int, int], Snapshot] = ((0, 0, 0), Snapshot())
 
     async def status(
         self, ids: Iterable[JobId], *, company: Callable[[], Iterable[JobId]] = tuple, max_age: float | None = None
@@ -73,12 +75,12 @@ class Poller:
         """
         wanted = frozenset(ids)
         age = timedelta(seconds=self._interval if max_age is None else max_age)
-        fresh = _fresh(self.read(), wanted, age)
+        fresh = _fresh(self.read(), wanted, age) if age else {}
         if wanted <= fresh.keys():
             return fresh
         async with self._locked():
             snapshot = self.read()
-            fresh = _fresh(snapshot, wanted, age)
+            fresh = _fresh(snapshot, wanted, age) if age else {}
             missing = wanted - fresh.keys()
             if not missing:
                 return fresh
@@ -91,8 +93,12 @@ class Poller:
             except SchedulerUnavailable as error:
                 self._write(self._resting(snapshot, error))
                 raise
-            seen = {id: replace(status, observed_at=now()) for id, status in answers.items()}
-            self._write(Snapshot(statuses=_recent(snapshot) | seen))
+            time = now()
+            seen = {id: replace(status, observed_at=time) for id, status in answers.items()}
+            others = {
+                id: status for id, status in snapshot.statuses.items() if id not in seen and _recent(status, time)
+            }
+            self._write(Snapshot(statuses=others | seen))
             return fresh | seen
 
     async def _ask(self, ids: frozenset[JobId], company: frozenset[JobId]) -> Mapping[JobId, JobStatus]:
@@ -113,13 +119,22 @@ class Poller:
         """Return the snapshot. One that cannot be read is as good as none: it can be asked for again."""
         try:
             check_own(self._snapshot.parent)
-            return decode(self._snapshot.read_bytes(), Snapshot)
+            mark = self._mark()
+            if mark != self._seen[0]:
+                self._seen = (mark, decode(self._snapshot.read_bytes(), Snapshot))
+            return self._seen[1]
         except (OSError, ValueError):
             return Snapshot()
+
+    def _mark(self) -> tuple[int, int, int]:
+        """Return what tells that the snapshot's file is another: it is replaced, never changed."""
+        status = os.stat(self._snapshot)
+        return (status.st_ino, status.st_mtime_ns, status.st_size)
 
     def _write(self, snapshot: Snapshot) -> None:
         with suppress(OSError):  # a snapshot spares questions; without one, more are asked
             write_atomically(self._snapshot, msgspec.json.encode(snapshot), durable=False)
+            self._seen = (self._mark(), snapshot)
 
     def _resting(self, snapshot: Snapshot, error: SchedulerUnavailable) -> Snapshot:
         failures = snapshot.failures + 1
@@ -167,6 +182,5 @@ def _fresh(snapshot: Snapshot, ids: Iterable[JobId], age: timedelta) -> dict[Job
     }
 
 
-def _recent(snapshot: Snapshot) -> dict[JobId, JobStatus]:
-    limit = now() - FORGET
-    return {id: s for id, s in snapshot.statuses.items() if s.observed_at and s.observed_at > limit}
+def _recent(status: JobStatus, time: datetime) -> bool:
+    return status.observed_at is not None and time - status.observed_at < FORGET

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import anyio
 import click
 import msgspec
+from msgspec.structs import asdict
 
 from fxsched.config import Config, ProfileSettings, find_config, load_config, state_directory
 from fxsched.errors import FxschedError, SchedulerUnavailable
@@ -176,12 +177,12 @@ def _by_cluster(
 
 
 def _json(status: JobStatus) -> str:
-    return msgspec.json.encode(status).decode()
+    return msgspec.json.encode(asdict(status)).decode()  # all of its fields, also those that are empty
 
 
 def _answer_json(id: str, answer: Answer) -> str:
     """Return a status as JSON; where the scheduler could not be asked, the last known one and what was the trouble."""
-    status = msgspec.to_builtins(answer.status) if answer.status else {"id": id, "state": None}
+    status = asdict(answer.status) if answer.status else {"id": id, "state": None}
     return msgspec.json.encode(status | ({"unavailable": answer.trouble} if answer.trouble else {})).decode()
 
 
