@@ -22,7 +22,7 @@ GROUPS: Final = frozenset(
     {"id", "state", "name", "reason", "exit_code", "signal", "nodes"} | {"submitted", "started", "ended", "expected"}
 )
 """What the named groups of a row may be called."""
-STATES: Final = frozenset({*JobState, *EndCause} - {JobState.GONE, EndCause.UNKNOWN})
+STATES: Final = frozenset(word.value for word in (*JobState, *EndCause)) - {"gone", "unknown"}
 """What a scheduler's words can stand for: a state, or the cause of an end."""
 
 

@@ -15,7 +15,7 @@ from msgspec import Struct
 from fxsched import reasons
 from fxsched.errors import CancelRefused, OutcomeUnknown, SchedulerUnavailable, SubmitRejected
 from fxsched.jobs import EndCause, JobId, JobState, JobStatus
-from fxsched.kit import quoted, token_of
+from fxsched.kit import token_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -54,7 +54,7 @@ def parse_submit(result: CommandResult, options: Options, who: str) -> JobId:
         if ids:
             return ids.pop()
         raise OutcomeUnknown(f"{who} accepted the job, but named no id: {_end(result)!r}")
-    words = quoted(result)
+    words = _complaint(result)
     by_signal = 128 < result.exit_code < 255
     if not ids and not by_signal:
         if _says(result, options.unavailable):
@@ -81,7 +81,7 @@ def parse_status(result: CommandResult, options: Options, ids: frozenset[JobId],
     unnamed = any("id" not in match.re.groupindex for match in matches)
     none = not rows and _has_line(said, options.empty)
     if result.exit_code and not (named or unnamed or none):
-        raise SchedulerUnavailable(f"{who} could not be asked: {quoted(result)}")
+        raise SchedulerUnavailable(f"{who} could not be asked: {_complaint(result)}")
 
     found = {id: rows[id] for id in ids & rows.keys()}
     for id in ids - found.keys():
@@ -129,7 +129,7 @@ def parse_names(result: CommandResult, options: Options, who: str, token: Token 
     if not pairs and _has_line([line.strip() for line in (*lines, *_lines(result.stderr))], options.empty):
         return []
     if result.exit_code:
-        raise SchedulerUnavailable(f"{who} could not be asked: {quoted(result)}")
+        raise SchedulerUnavailable(f"{who} could not be asked: {_complaint(result)}")
     check_whole(result, options.find_complete or options.complete, who)
     return pairs
 
@@ -141,7 +141,7 @@ def check_whole(result: CommandResult, complete: str, who: str) -> None:
         SchedulerUnavailable: it may have been cut off, or is no list at all.
     """
     if result.exit_code:
-        raise SchedulerUnavailable(f"{who} could not be asked: {quoted(result)}")
+        raise SchedulerUnavailable(f"{who} could not be asked: {_complaint(result)}")
     if not result.stdout.endswith(b"\n") or not _has_line(_lines(result.stdout), [complete]):
         raise SchedulerUnavailable(f"{who} could not be asked: it printed no whole list, but ends in {_end(result)!r}")
 
@@ -155,7 +155,7 @@ def check_cancel(result: CommandResult, options: Options, id: JobId, who: str) -
     """
     if not result.exit_code or _says(result, options.already):
         return
-    words = quoted(result)
+    words = _complaint(result)
     if _says(result, options.unavailable):
         raise SchedulerUnavailable(f"{who} cannot be reached: {words}. Nothing was cancelled; try again later")
     if _says(result, options.denied):
@@ -256,6 +256,11 @@ def _has_line(lines: Iterable[str], patterns: Iterable[str]) -> bool:
 
 def _mentions(line: str, id: str) -> bool:
     return re.search(rf"(?<![\w.]){re.escape(id)}(?!\w)", line) is not None
+
+
+def _complaint(result: CommandResult) -> str:
+    """Return all that a command complained of, on one line: what of it is a mere prefix, nobody knows here."""
+    return " ".join(result.complaint.split()) or f"exit code {result.exit_code}"
 
 
 def _end(result: CommandResult) -> str:
