@@ -23,10 +23,14 @@ if TYPE_CHECKING:
 MANUAL = Path(__file__).parents[2] / "docs" / "adapters" / "command.md"
 
 
+def blocks() -> list[str]:
+    """Return the configurations in the manual."""
+    return re.findall(r"^```toml\n(.*?)^```", MANUAL.read_text(), re.DOTALL | re.MULTILINE)
+
+
 def examples() -> dict[str, str]:
     """Return the configurations in the manual that describe a cluster, by its name."""
-    texts = re.findall(r"```toml\n(.*?)```", MANUAL.read_text(), re.DOTALL)
-    return {name: text for text in texts for name in tomllib.loads(text).get("clusters", {})}
+    return {name: text for text in blocks() for name in tomllib.loads(text).get("clusters", {})}
 
 
 def described(cluster: str) -> dict[str, Any]:

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import subprocess
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fxsched.config import load_config
 from fxsched.errors import ConfigurationError, SubmitRejected
 from fxsched.jobs import JobSpec, Resources, new_token
+from fxsched_command.options import Options
 from fxsched_command.submission import OPTIONAL, SUBMIT, fill, placeholders, submit_words
 
-from .command_site import as_options, described
+from .command_site import MANUAL, as_options, blocks, described
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 PRINTABLE = st.text(st.characters(exclude_categories=["Cc", "Cs", "Zl", "Zp"]), min_size=1)
 TEXTS = ("queue", "account", "qos", "reservation", "constraint")
@@ -134,6 +139,30 @@ def test_every_placeholder_gives_something() -> None:
     assert len(found) == len(SUBMIT)
     assert [word for word in found if word == "x"] == ["x"]  # {exclusive} itself is nothing
     assert placeholders(template) == SUBMIT - {"native"}
+
+
+# ── the manual ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_every_example_of_the_manual_is_a_configuration(tmp_path: Path) -> None:
+    texts = blocks()
+    assert len(texts) > 4
+    path = tmp_path / "fxsched.toml"
+    for text in texts:
+        path.write_text(text)
+        for name, cluster in load_config(path).clusters.items():
+            if cluster.adapter == "command":
+                assert as_options(described(name))
+
+
+def test_the_manual_names_every_placeholder_and_every_option() -> None:
+    text = MANUAL.read_text()
+
+    for name in SUBMIT:
+        shown = f"_{name.rpartition('_')[2]}`" if name.startswith(("memory_", "walltime_")) else f"`{{{name}}}`"
+        assert shown in text or f"`{{{name}}}`" in text, name
+    for option in Options.__struct_fields__:
+        assert f"`{option}`" in text, option
 
 
 # ── descriptions that are wrong ───────────────────────────────────────────────────────────────────────────────────
