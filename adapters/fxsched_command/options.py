@@ -116,8 +116,11 @@ class Options(Adapter.Options, frozen=True, kw_only=True):
         _check_group(self.id)
         for name in ("rejected", "unavailable", "already", "denied", "empty", "gone"):
             for pattern in getattr(self, name):
-                _compile(pattern, name)
-        _compile(self.job_id, "job_id")
+                _check_telling(pattern, name)
+        _check_telling(self.job_id, "job_id")
+        for variable in (*self.unset, *filter(None, [self.job_id_variable]), *self.reserved):
+            if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", variable):
+                raise ValueError(f"{variable!r} cannot be the name of a variable, or begin one")
         if self.like:
             described = ("status", "row", "complete", "find", "find_row", "find_complete", "cancel", "kill", "states")
             for name in filter(lambda name: getattr(self, name), described):
@@ -137,7 +140,7 @@ class Options(Adapter.Options, frozen=True, kw_only=True):
         _require(self.status, "status")
         check_words(self.status, "status", {"ids"})
         _require(self.complete, "complete")
-        _compile(self.complete, "complete")
+        _check_telling(self.complete, "complete")
         _require(self.row, "row")
         _check_row(self.row, "row", {"id", "state"})
         words: set[str] = set()
@@ -154,7 +157,8 @@ class Options(Adapter.Options, frozen=True, kw_only=True):
             raise ValueError("find is missing: status, which asks by {ids}, cannot look for a name")
         check_words(self.find, "find", {"token"})
         _check_row(self.find_row or self.row, "find_row" if self.find_row else "row", {"id", "name"})
-        _compile(self.find_complete, "find_complete")
+        if self.find_complete:
+            _check_telling(self.find_complete, "find_complete")
 
 
 def _require(value: object, field: str) -> None:
@@ -167,6 +171,11 @@ def _compile(pattern: str, field: str) -> re.Pattern[str]:
         return re.compile(pattern)
     except re.error as error:
         raise ValueError(f"{field} is no regular expression: {error}: {pattern!r}") from None
+
+
+def _check_telling(pattern: str, field: str) -> None:
+    if _compile(pattern, field).search(""):
+        raise ValueError(f"{field} has {pattern!r}, which nothing at all matches already, so it proves nothing")
 
 
 def _check_group(pattern: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from fxsched_fakes import faults
 
 from ..contract.launch import LaunchContract, QueueLaunchContract
-from ..contract.place import START, open_place
+from ..contract.place import LAUNCHER, START, open_place
 from .command_site import DescribedSlurm, Spool
 
 if TYPE_CHECKING:
@@ -69,3 +70,10 @@ class TestSpool(LaunchContract):
         spool = Spool(home)
         async with open_place(spool, tmp_path / "fastx", spool.table()) as place:
             yield place
+
+    async def test_a_dry_run_shows_the_described_command_and_runs_nothing(self, place: Place) -> None:
+        launch = await place.launch(launcher=[LAUNCHER, "--dry-run"])
+
+        assert "submit with  /bin/sh -c" in launch.stdout
+        assert re.search(r"spool submit \S+ '?~/\S+ '?~/\S+/job\.log'? '?~/\S+/job\.sh'?$", launch.stdout, re.MULTILINE)
+        assert place.tokens() == []

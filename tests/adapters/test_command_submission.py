@@ -200,6 +200,13 @@ def test_the_manual_names_every_placeholder_and_every_option() -> None:
         ({"zone": "Mars/Base"}, "zone 'Mars/Base' is not known here"),
         ({"like": "slurm"}, "status is never used"),
         ({"like_options": {"a": 1}}, "never used without like"),
+        ({"complete": ".*"}, "complete has '.*', which nothing at all matches already"),
+        ({"rejected": [""]}, "rejected has '', which"),
+        ({"find_complete": "x?"}, "find_complete has 'x"),
+        ({"job_id": ".*"}, "job_id has"),
+        ({"job_id_variable": "A-}; id; ${B"}, "cannot be the name of a variable"),
+        ({"unset": ["A; id"]}, "cannot be the name of a variable"),
+        ({"reserved": [""]}, "cannot be the name of a variable"),
         ({"exit": 1}, "is not a setting"),
     ],
 )
