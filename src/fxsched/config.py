@@ -84,6 +84,8 @@ class ProfileSettings(Struct, frozen=True, kw_only=True):
     environment: dict[str, str] = field(default_factory=dict)
     template: str | None = None
     """A Jinja2 job-script body."""
+    submit_line: str | None = None
+    """A FastX 3 template, as it stands, for the scheduler's options in it."""
     fields: dict[str, FieldSettings] = field(default_factory=dict)
 
 

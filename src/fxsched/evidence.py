@@ -38,6 +38,8 @@ def concluded(status: JobStatus, report: Report, entry: Entry, gone_after: float
     if status.state is JobState.ENDED:
         if status.exit_code is None and marked:
             status = replace(status, exit_code=report.exit_code)
+        if status.cause is EndCause.UNKNOWN:  # a scheduler that knows of an end, but of no reason
+            status = replace(status, cause=_cause(report, entry))
         return replace(status, started_at=status.started_at or report.started_at)
     twice = (
         entry.gone_at is not None
@@ -46,16 +48,10 @@ def concluded(status: JobStatus, report: Report, entry: Entry, gone_after: float
     )
     if not marked and not twice:
         return status
-    if entry.cancelled_at:
-        cause = EndCause.CANCELLED
-    elif not marked:
-        cause = EndCause.UNKNOWN
-    else:
-        cause = EndCause.FAILED if report.exit_code else EndCause.COMPLETED
     return replace(
         status,
         state=JobState.ENDED,
-        cause=cause,
+        cause=_cause(report, entry),
         reason="" if marked else "The scheduler has forgotten the job, and the job left no word of its end.",
         exit_code=report.exit_code,
         nodes=status.nodes or ((report.node,) if report.node else ()),
@@ -63,3 +59,11 @@ def concluded(status: JobStatus, report: Report, entry: Entry, gone_after: float
         ended_at=report.ended_at,
         source="session" if marked else "ledger",
     )
+
+
+def _cause(report: Report, entry: Entry) -> EndCause:
+    if entry.cancelled_at:
+        return EndCause.CANCELLED
+    if report.exit_code is None:
+        return EndCause.UNKNOWN
+    return EndCause.FAILED if report.exit_code else EndCause.COMPLETED

@@ -102,6 +102,8 @@ def build_spec(
     command = _start_command(request, profile, variables, secrets)
     needs = placement(name, profile, values)
     body = _render(profile.template, request, values, command, token) if profile.template else ""
+    if profile.submit_line:
+        needs["native"] += _submit_options(profile, request)
     return JobSpec(
         token=token,
         name=request.start.name or request.start.command or "session",
@@ -157,7 +159,8 @@ def _field_values(request: Request, profile_name: str, profile: ProfileSettings)
         kind = settings.type or _TYPES.get(name, "text")
         if kind != _TYPES.get(name, kind):
             raise ConfigurationError(f"{where}.type is {kind!r}, but {name} is of type {_TYPES[name]!r}")
-        if name not in _TYPES and not profile.template:
+        checked = settings.param in (profile.submit_line or "")  # it feeds that, within its limits
+        if name not in _TYPES and not profile.template and not checked:
             raise ConfigurationError(f"{where} feeds nothing: the profile has no template{nearest(name, _TYPES)}")
         given = request.start.params.get(settings.param)
         if given is None or given == "":
@@ -270,6 +273,13 @@ def _start_command(
             script = script.replace(form, request.root_dir)
     check_word(script, "the start script")
     return (script, *profile.start_args)
+
+
+def _submit_options(profile: ProfileSettings, request: Request) -> tuple[str, ...]:
+    from fxsched.fastx.submitline import scheduler_options
+
+    defaults = {field.param: field.default for field in profile.fields.values() if field.default is not None}
+    return scheduler_options(profile.submit_line or "", request.start, defaults)
 
 
 def _render(template: str, request: Request, values: Mapping[str, Any], command: tuple[str, ...], token: Token) -> str:

@@ -15,6 +15,7 @@ from fxsched.errors import ConfigurationError, nearest
 GROUP: Final = "fxsched.adapters"
 
 BUILT_IN: Final = {
+    "command": "fxsched_command.adapter:CommandAdapter",
     "local": "fxsched_process.adapter:ProcessAdapter",
     "slurm": "fxsched_slurm.adapter:SlurmAdapter",
 }

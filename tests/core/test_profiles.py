@@ -252,6 +252,36 @@ def test_a_template_never_sees_the_weblink() -> None:
             build(ProfileSettings(template=f"{{{{ {member}.primary }}}}"), weblink=WEBLINK)
 
 
+# ── FastX 3 templates ─────────────────────────────────────────────────────────────────────────────────────────────
+
+LINE = 'bsub -q n -R "mem=${ start.params.wish }" start --command "${ start.command }" --geometry ${ start.geometry }'
+
+
+def test_a_submit_line_gives_native_options_behind_the_profile_s_own_and_changes_nothing_else() -> None:
+    plain = build(ProfileSettings(native=["-x"]), {"wish": "4 5"})
+    spec = build(ProfileSettings(native=["-x"], submit_line=LINE), {"wish": "4 5"})
+
+    assert spec.native == ("-x", "-q", "n", "-R", "mem=4 5")
+    assert replace(spec, native=plain.native) == plain
+
+
+def test_a_field_checks_what_a_submit_line_uses_and_may_have_a_default() -> None:
+    field = FieldSettings(param="wish", type="integer", max=8, default=2)
+    profile = ProfileSettings(submit_line=LINE, fields={"ram": field})
+
+    assert build(profile, {"wish": "4"}).native[-1] == "mem=4"
+    assert build(profile).native[-1] == "mem=2"
+    with pytest.raises(InvalidRequest, match="wish is 9, but must be at most 8"):
+        build(profile, {"wish": "9"})
+    with pytest.raises(ConfigurationError, match="feeds nothing"):
+        build(replace(profile, fields={"ram": FieldSettings(param="other")}))
+
+
+def test_a_control_character_in_a_submit_line_s_param_is_refused() -> None:
+    with pytest.raises(InvalidRequest, match="control character"):
+        build(ProfileSettings(submit_line=LINE), {"wish": "a\nb"})
+
+
 # ── environment and secrets ───────────────────────────────────────────────────────────────────────────────────────
 
 LAUNCHER = {

@@ -1,0 +1,37 @@
+"""What is known of an end that its scheduler gives no cause for."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from fxsched.evidence import concluded
+from fxsched.jobs import EndCause, JobId, JobState, JobStatus, Token
+from fxsched.ledger import Entry
+from fxsched.sessions import Report
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+TOKEN = Token("abcdefghij2345672345")
+
+
+@pytest.mark.parametrize(
+    ("said", "exit_code", "cancelled", "expected"),
+    [
+        (EndCause.UNKNOWN, 0, False, EndCause.COMPLETED),
+        (EndCause.UNKNOWN, 3, False, EndCause.FAILED),
+        (EndCause.UNKNOWN, 143, True, EndCause.CANCELLED),
+        (EndCause.UNKNOWN, None, True, EndCause.CANCELLED),
+        (EndCause.UNKNOWN, None, False, EndCause.UNKNOWN),
+        (EndCause.WALLTIME, 0, True, EndCause.WALLTIME),
+    ],
+)
+def test_an_end_without_a_cause_gets_it_from_the_job_s_own_marker_or_from_the_cancel(
+    said: EndCause, exit_code: int | None, cancelled: bool, expected: EndCause
+) -> None:
+    status = JobStatus(id=JobId("1"), state=JobState.ENDED, cause=said)
+    entry = Entry(token=TOKEN, cluster="main", name="x", submitted_at=NOW, cancelled_at=NOW if cancelled else None)
+
+    found = concluded(status, Report(exit_code=exit_code), entry, 10.0)
+
+    assert (found.cause, found.exit_code) == (expected, exit_code)
