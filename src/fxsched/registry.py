@@ -15,7 +15,9 @@ from fxsched.errors import ConfigurationError, nearest
 GROUP: Final = "fxsched.adapters"
 
 BUILT_IN: Final = {
+    "docker": "fxsched_docker.adapter:DockerAdapter",
     "local": "fxsched_process.adapter:ProcessAdapter",
+    "podman": "fxsched_docker.adapter:PodmanAdapter",
     "slurm": "fxsched_slurm.adapter:SlurmAdapter",
 }
 
