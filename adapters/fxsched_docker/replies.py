@@ -49,12 +49,14 @@ _STATES: Final = {
     "stopping": JobState.RUNNING,
     "removing": JobState.RUNNING,
     "paused": JobState.SUSPENDED,
-    "stopped": JobState.ENDED,  # Podman: the process has ended, its mounts are still there
+    "stopped": JobState.ENDED,  # Podman: the process has ended, its mounts and namespaces are still there
     "exited": JobState.ENDED,
     "dead": JobState.ENDED,  # Docker: it could not be removed
 }
 _NEVER_STARTED: Final = timedelta(minutes=10)
 """A container is made and started in two steps, a moment apart, unless what started it was killed in between."""
+_CLEANING: Final = timedelta(seconds=10)
+"""Podman 4.3.1 clears a container away within a second after its process has ended, unless what does so was killed."""
 _LATE: Final = timedelta(seconds=1)
 """An engine writes down a start a moment after it happened, so that the end at the walltime seems too early."""
 _SIGNALLED: Final = (143, 137)
@@ -196,6 +198,8 @@ def status_of(id: JobId, container: Container, engine: str, now: datetime) -> Jo
             ours, cause = JobState.ENDED, EndCause.REJECTED
             reason = reasons.said(engine, state.error) or "Its container was made, but never started."
     started, ended = _time(state.started_at), _time(state.finished_at)
+    if state.status == "stopped" and ended and now - ended < _CLEANING:
+        ours = JobState.RUNNING
     code = state.exit_code if ours is JobState.ENDED and started else None
     if ours is JobState.ENDED and started:
         cause = _cause(container, started, ended)
