@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 from msgspec.structs import replace
 
 from fxsched.adapter import Adapter
-from fxsched.errors import CancelRefused, HostError, InvalidRequest, SubmitRejected
+from fxsched.errors import CancelRefused, HostError, InvalidRequest, OutcomeUnknown, SubmitRejected
 from fxsched.jobs import JobId, JobState, JobStatus
 from fxsched_docker.options import EngineOptions
 from fxsched_docker.replies import (
@@ -142,10 +142,9 @@ class EngineAdapter(Adapter):
     async def _mark(self, id: JobId, container: Container) -> None:
         name = container.name.removeprefix("/")
         words = self._command("rename", id, f"{name}{CANCELLED}")
-        try:
-            check_end(id, await self.host.run(words, deadline=self.options.deadline), self.name)
-        except CancelRefused:
-            return  # an end whose cause is not known is better than none
+        result = await self.host.run(words, deadline=self.options.deadline)
+        with suppress(CancelRefused, OutcomeUnknown):  # an end whose cause is not known is better than none
+            check_end(id, result, self.name)
 
     async def _tell(self, id: JobId, *words: str) -> None:
         deadline = self.options.grace + self.options.deadline

@@ -279,9 +279,9 @@ def check_end(id: JobId, result: CommandResult, engine: str) -> None:
         return
     if any(sign in words for sign in _NOT_REACHED):
         raise SchedulerUnavailable(f"{engine} cannot be reached: {words}. Nothing was cancelled; try again later")
-    if result.exit_code > 128 or any(sign in words for sign in _MAYBE_DONE):
-        raise OutcomeUnknown(f"{engine} did not confirm that it ends job {id}: {words}")
-    raise CancelRefused(f"{engine} refused to cancel job {id}: {words}")
+    if "denied" in words:
+        raise CancelRefused(f"{engine} refused to cancel job {id}: {words}")
+    raise OutcomeUnknown(f"{engine} did not confirm that it ends job {id}: {words}")
 
 
 def quoted(result: CommandResult) -> str:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from fxsched.adapter import Adapter
     from fxsched.jobs import JobId, Token
 
-VERBS = ("run", "ps", "inspect", "rename", "stop", "kill", "rm")
+VERBS = ("run", "ps", "inspect", "rename", "stop")
 
 
 class FakeDocker(ContainerSite, FakeSite):
