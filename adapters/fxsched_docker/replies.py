@@ -218,7 +218,7 @@ def status_of(id: JobId, container: Container, engine: str, now: datetime) -> Jo
         exit_code=code,
         signal=code - 128 if code and 128 < code < 193 else None,
         nodes=(labels["fxsched.node"],) if started and labels.get("fxsched.node") else (),
-        submitted_at=container.created.astimezone(UTC),
+        submitted_at=_time(container.created),
         started_at=started,
         ended_at=ended,
         source="inspect",

@@ -25,9 +25,9 @@ user=$(id -u) group=$(id -g) groups=$(id -G)
 "$command" ps --all --no-trunc --filter=status=exited "--filter=label=fxsched.user=$user" \
     --format='{{.ID}} {{.Status}}' 2>/dev/null | while read -r id status; do
     case $status in
-    *' days ago' | *' weeks ago' | *' months ago' | *' years ago') "$command" rm --volumes "$id" ;;
+    *' days ago' | *' weeks ago' | *' months ago' | *' years ago') "$command" rm --volumes "$id" </dev/null ;;
     esac
-done >/dev/null 2>&1 </dev/null
+done >/dev/null 2>&1
 
 set -- "--mount=type=bind,source=$HOME,target=$HOME" "$@"
 if [ -d "$fastx" ]; then set -- "--mount=type=bind,source=$fastx,target=$fastx,readonly" "$@"; fi

@@ -36,5 +36,5 @@ def trouble(kind: str, command: str, _arguments: list[str]) -> Reply:
         "fail": "Error response from daemon: something broke",
     }[kind]
     if verb == "run":
-        return Reply(err=f"docker: {text}.\n{_ADVICE}", rc=125)
+        return Reply(err=f"docker: {text}.\n{_ADVICE}", rc=126 if kind == "munge" else 125)
     return Reply("\n" if verb == "inspect" else "", f"{text}\n", 1)
