@@ -64,7 +64,7 @@ def members(job: Job, engine: str) -> dict[str, object]:
     word = state_word(job)
     state: dict[str, object] = {
         "Status": word,
-        "Running": job.live,
+        "Running": job.live if engine == "docker" else word == "running",
         "Paused": word == "paused",
         "Restarting": False,
         "OOMKilled": job.cause == Cause.MEMORY,
