@@ -130,6 +130,8 @@ class EngineAdapter(Adapter):
         state = self._status(id, containers, datetime.now(UTC)).state
         if state is JobState.ENDED:
             return
+        if container is not None and not container.job_name:
+            raise CancelRefused(f"{self.name} has a container {id}, but it is none of fxsched's")
         if state is JobState.QUEUED:
             await self._tell(id, "rm", "--force", "--volumes")
             return

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from fxsched.errors import (
+    CancelRefused,
     CommandNotFound,
     InvalidRequest,
     OutcomeUnknown,
@@ -92,8 +94,6 @@ async def test_the_host_says_who_the_user_is_and_where_the_home_is(site: FakeDoc
     site.adapter = site.connect(fastx=str(tmp_path))
 
     id = await site.submit(f'echo "$HOME" >{site.home}/where; exec sleep 60')
-
-    import os
 
     words = words_of(site, "run")
     assert f"--user={os.getuid()}:{os.getgid()}" in words
@@ -248,6 +248,17 @@ async def test_a_job_that_cannot_be_marked_is_ended_all_the_same(site: FakeDocke
         await site.adapter.cancel(id)
 
     assert (await site.ended(id)).cause is EndCause.FAILED
+
+
+async def test_a_container_that_is_none_of_ours_is_left_alone(site: FakeDocker) -> None:
+    id = await site.submit()
+    with site.simulation as simulation:
+        simulation.jobs[1].extra["labels"] = "{}"
+
+    with pytest.raises(CancelRefused, match="none of fxsched's"):
+        await site.adapter.cancel(id)
+
+    assert (await site.status(id)).state is JobState.RUNNING
 
 
 async def test_a_suspended_job_can_be_cancelled(site: FakeDocker) -> None:

@@ -152,7 +152,8 @@ async def test_what_could_not_be_started_is_removed(site: RealPodman) -> None:
 
 async def test_a_container_that_was_made_but_not_started_waits_and_is_removed_by_a_cancel(site: RealPodman) -> None:
     token = new_token()
-    id = site.podman.run("create", f"--name=x.{token}", f"--label=fxsched.token={token}", *_RUN).strip()
+    labels = (f"--label=fxsched.token={token}", f"--label=fxsched.job=x.{token}")
+    id = site.podman.run("create", f"--name=x.{token}", *labels, *_RUN).strip()
     assert (await site.adapter.find(token))[0] == id
     status = await site.status(id)  # type: ignore[arg-type]
     assert (status.state, status.reason) == (JobState.QUEUED, "Its container is made, but not started.")
