@@ -1,7 +1,8 @@
 """What is the same around every fake command: the count of its calls, the log, the faults, and the output at the end.
 
 A command is a function `run(cluster, arguments, environment) -> Reply`. It opens its own transactions on the cluster.
-Each scheduler's package offers `COMMANDS` (name → "module:function") and `troubles.trouble(kind, command, arguments)`.
+Each scheduler's package offers `COMMANDS` (name → "module:function") and `troubles.trouble(kind, command, arguments)`;
+and, where one command does everything, `call_name(command, arguments)`, which faults and the log of calls go by.
 """
 
 from __future__ import annotations
@@ -40,10 +41,12 @@ Command = Callable[[Cluster, list[str], Mapping[str, str]], Reply]
 def main(scheduler: str, command: str, directory: str) -> None:
     """Runs one fake command as this process; never returns."""
     arguments = sys.argv[1:]
-    fault = faults.next_call(directory, command)
+    call_name = getattr(import_module(f"fxsched_fakes.{scheduler}"), "call_name", None)
+    call = call_name(command, arguments) if call_name else command
+    fault = faults.next_call(directory, call)
     try:
-        reply = _with_fault(Cluster(directory), scheduler, command, arguments, fault)
-        faults.log(directory, command, arguments, reply.rc)
+        reply = _with_fault(Cluster(directory), scheduler, command, call, arguments, fault)
+        faults.log(directory, call, arguments, reply.rc)
     except KeyboardInterrupt:
         os._exit(130)
     for stream, content in ((1, reply.out), (2, reply.err)):
@@ -56,7 +59,7 @@ def main(scheduler: str, command: str, directory: str) -> None:
 
 
 def _with_fault(
-    cluster: Cluster, scheduler: str, command: str, arguments: list[str], fault: faults.Fault | None
+    cluster: Cluster, scheduler: str, command: str, call: str, arguments: list[str], fault: faults.Fault | None
 ) -> Reply:
     package = f"fxsched_fakes.{scheduler}"
     module, _, function = import_module(package).COMMANDS[command].partition(":")
@@ -73,11 +76,11 @@ def _with_fault(
 
     def trouble(kind: str) -> Reply:
         time.sleep(fault.delay)
-        reply: Reply = import_module(f"{package}.troubles").trouble(kind, command, arguments)
+        reply: Reply = import_module(f"{package}.troubles").trouble(kind, call, arguments)
         return reply
 
     def hang() -> None:
-        faults.log(cluster.directory, command, arguments, None)
+        faults.log(cluster.directory, call, arguments, None)
         while True:
             time.sleep(3600)
 

@@ -58,7 +58,14 @@ def install(
 
 
 def default_settings(scheduler: str = "slurm", nodes: int = 4) -> Settings:
-    """A queue `debug` on the first half of the nodes, for an hour at most, and a queue `gpu` on the others."""
+    """A queue `debug` on the first half of the nodes, for an hour at most, and a queue `gpu` on the others.
+
+    A scheduler's package may offer `default_settings(nodes)` of its own.
+    """
+    own = getattr(import_module(f"fxsched_fakes.{scheduler}"), "default_settings", None)
+    if own is not None:
+        settings: Settings = own(nodes)
+        return settings
     half = max(1, nodes // 2)
     names = [f"n{number}" for number in range(1, nodes + 1)]
     queues = [

@@ -16,7 +16,9 @@ GROUP: Final = "fxsched.adapters"
 
 BUILT_IN: Final = {
     "command": "fxsched_command.adapter:CommandAdapter",
+    "docker": "fxsched_docker.adapter:DockerAdapter",
     "local": "fxsched_process.adapter:ProcessAdapter",
+    "podman": "fxsched_docker.adapter:PodmanAdapter",
     "slurm": "fxsched_slurm.adapter:SlurmAdapter",
 }
 

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from fxsched.hosts import LocalHost
-from fxsched.jobs import JobId
+from fxsched.jobs import JobId, JobState
 from fxsched_fakes import State, faults, install
 
 from ..contract.site import Site
@@ -29,6 +29,8 @@ class FakeSite(Site):
     """The commands that the adapter uses; the first one submits."""
     patience: ClassVar[tuple[str, ...]] = ("deadline", "submit_deadline")
     """The adapter's options that say how long its commands may take."""
+    drained: ClassVar[tuple[JobState, ...]] = (JobState.QUEUED, JobState.HELD)
+    """Where a job stands that was submitted to drained nodes."""
 
     def __init__(self, home: Path, **settings: Any) -> None:
         self.bin = home.parent / "bin"

@@ -150,7 +150,8 @@ class AdapterContract:
 
     async def test_a_running_job_that_is_cancelled_ends_with_all_its_processes(self, site: Site) -> None:
         id = await site.submit(f"sleep 61 & echo $! $$ >{site.home}/pids; wait")
-        pids = [int(pid) for pid in (await until_text(site.home / "pids")).split()]
+        pids = site.pids(id, await until_text(site.home / "pids"))
+        assert len(pids) == 2
 
         await site.adapter.cancel(id)
 

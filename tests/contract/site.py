@@ -67,6 +67,10 @@ class Site:
         """Return all that the scheduler shows of a job, to other users too."""
         return ""
 
+    def pids(self, id: JobId, text: str) -> list[int]:
+        """Return the processes of a job that have these numbers there."""
+        return [int(pid) for pid in text.split()]
+
     # ── jobs ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def spec(self, text: str = "exec sleep 60", **members: Any) -> JobSpec:

@@ -1,0 +1,290 @@
+"""What ``docker`` and ``podman`` print → ids, statuses, errors. Pure.
+
+Sources: what Docker 20.10.24 (also with the client 28.2.2) and Podman 4.3.1 were seen to print.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+from msgspec import Struct
+
+from fxsched import reasons
+from fxsched.errors import CancelRefused, CommandNotFound, OutcomeUnknown, SchedulerUnavailable, SubmitRejected
+from fxsched.jobs import EndCause, JobId, JobState, JobStatus
+from fxsched.kit import by_token
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from fxsched.hosts import CommandResult
+    from fxsched.jobs import Token
+
+INSPECT_FORMAT: Final = (
+    '{{.Id}} {"created":{{json .Created}},"name":{{json .Name}},"labels":{{json .Config.Labels}},'
+    '"state":{{json .State}}}'
+)
+"""A container's id, then the rest as one JSON object. Its environment is not asked for."""
+
+NAMES_FORMAT: Final = "table {{.ID}}|{{.Names}}"
+"""With a header, which tells a whole list from no list."""
+
+CANCELLED: Final = ".cancelled"
+"""A cancelled container is renamed to this ending: an engine remembers no other word about an end."""
+
+_ID: Final = re.compile(r"[0-9a-f]{64}")
+_HEADER: Final = re.compile(r"^CONTAINER ID\|NAMES\n", re.MULTILINE)
+_UNKNOWN: Final = re.compile(r"no such container:? ([0-9a-f]{64})\b|([0-9a-f]{64})\W+found: no such container", re.I)
+
+# An engine's word → ours. A word that is not here is a live state.
+_STATES: Final = {
+    "created": JobState.QUEUED,
+    "configured": JobState.QUEUED,  # Podman's word in some releases
+    "initialized": JobState.QUEUED,  # Podman: with its namespaces, without its process
+    "running": JobState.RUNNING,
+    "restarting": JobState.RUNNING,
+    "stopping": JobState.RUNNING,
+    "removing": JobState.RUNNING,
+    "paused": JobState.SUSPENDED,
+    "stopped": JobState.ENDED,  # Podman: the process has ended, its mounts and namespaces are still there
+    "exited": JobState.ENDED,
+    "dead": JobState.ENDED,  # Docker: it could not be removed
+}
+_NEVER_STARTED: Final = timedelta(minutes=10)
+"""A container is made and started in two steps, a moment apart, unless what started it was killed in between."""
+_CLEANING: Final = timedelta(seconds=10)
+"""Podman 4.3.1 clears a container away within a second after its process has ended, unless what does so was killed."""
+_LATE: Final = timedelta(seconds=1)
+"""An engine writes down a start a moment after it happened, so that the end at the walltime seems too early."""
+_SIGNALLED: Final = (143, 137)
+"""The exit codes that TERM and KILL leave."""
+
+_NOT_REACHED: Final = (
+    "Cannot connect to the Docker daemon",
+    "permission denied while trying to connect",
+    "Cannot connect to Podman",
+    "unable to connect to Podman",
+)
+# The connection broke after the request had been sent.
+_MAYBE_DONE: Final = (
+    "error during connect",
+    "EOF",
+    "connection reset",
+    "broken pipe",
+    "context deadline",
+    "Client.Timeout",
+)
+_NOT_ALIVE: Final = ("is not running", "can only kill running", "can only stop", "is not paused")
+_NOISE: Final = re.compile(r"See '.* --help'\.?|Run '.* --help' for more information|Usage:.*")
+
+NO_COMMAND: Final = 72
+NO_PLACE: Final = 73
+"""Exit codes of ``submit.sh``: nothing was made."""
+
+
+class _State(Struct, frozen=True, rename="pascal"):
+    status: str
+    exit_code: int
+    started_at: datetime
+    finished_at: datetime
+    error: str = ""
+    oom: bool = msgspec.field(default=False, name="OOMKilled")
+
+
+class Container(Struct, frozen=True):
+    """A container as ``inspect`` shows it."""
+
+    created: datetime
+    name: str
+    state: _State
+    labels: dict[str, str] | None = None
+
+    @property
+    def job_name(self) -> str:
+        """The job's name at its submit."""
+        return (self.labels or {}).get("fxsched.job", "")
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether somebody asked for its end through :meth:`Adapter.cancel`."""
+        return self.name.endswith(CANCELLED)
+
+
+# ── run ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def parse_submit(result: CommandResult, engine: str) -> JobId:
+    """Return the id that ``run --detach`` printed on a line of its own, whatever else is printed around it.
+
+    Raises:
+        CommandNotFound, SchedulerUnavailable, OutcomeUnknown: as its words tell.
+        SubmitRejected: it refused; but a container may have been made, and then not started.
+    """
+    id = _last_id(result.text)
+    if not result.exit_code:
+        if id is None:
+            raise OutcomeUnknown(f"{engine} ended well, but printed no container's id: {result.text.strip()[:200]!r}")
+        return id
+    words = quoted(result)
+    if result.exit_code == NO_COMMAND:
+        raise CommandNotFound(words)
+    if result.exit_code == NO_PLACE:
+        raise SchedulerUnavailable(f"The job could not be handed to {engine}: {words}")
+    if id is None and any(sign in words for sign in _NOT_REACHED):
+        raise SchedulerUnavailable(f"{engine} cannot be reached: {words}. No job was submitted; try again later")
+    if result.exit_code > 128:
+        raise OutcomeUnknown(f"{engine} was killed by signal {result.exit_code - 128}")
+    if "already in use" in words:
+        raise OutcomeUnknown(f"{engine} has a container of this name already: {words}")
+    if any(sign in words for sign in (*_MAYBE_DONE, *_NOT_REACHED)):
+        raise OutcomeUnknown(f"{engine} did not confirm the job: {words}")
+    raise SubmitRejected(f"{engine} refused the job: {words}")
+
+
+def check_nothing_left(result: CommandResult, refusal: SubmitRejected) -> None:
+    """Raise unless the ``rm`` of a refused container worked, or found none.
+
+    Raises:
+        OutcomeUnknown: there may be one after all.
+    """
+    if result.exit_code and "no such container" not in quoted(result).lower():
+        raise OutcomeUnknown(f"{refusal}. Whether it left a container is not certain: {quoted(result)}")
+
+
+def _last_id(text: str) -> JobId | None:
+    whole = text.split("\n")[:-1]  # half an id is another container's
+    return next((JobId(line.strip()) for line in reversed(whole) if _ID.fullmatch(line.strip())), None)
+
+
+# ── inspect ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def parse_inspect(ids: Iterable[JobId], result: CommandResult, engine: str) -> dict[JobId, Container | None]:
+    """Return the container of each id in ``inspect --format=INSPECT_FORMAT``; None for one that the engine denies.
+
+    An id is left out if its row cannot be read.
+
+    Raises:
+        SchedulerUnavailable: the engine told neither one thing nor the other of some id.
+    """
+    found: dict[JobId, Container | None] = {}
+    denied = {JobId(a or b) for a, b in _UNKNOWN.findall(result.stderr.decode("utf-8", "replace"))}
+    spoilt = set()
+    for line in result.text.split("\n")[:-1]:
+        id, _, rest = line.partition(" ")
+        if _ID.fullmatch(id):
+            try:
+                found[JobId(id)] = msgspec.json.decode(rest.encode(), type=Container)
+            except msgspec.MsgspecError:
+                spoilt.add(JobId(id))
+    wanted = set(ids)
+    silent = wanted - found.keys() - spoilt - denied
+    if silent:
+        words = quoted(result) if result.exit_code else f"inspect told nothing of {min(silent)}"
+        raise SchedulerUnavailable(f"{engine} could not be asked: {words}")
+    return {id: found[id] for id in wanted & found.keys()} | dict.fromkeys(wanted & denied - found.keys())
+
+
+def status_of(id: JobId, container: Container, engine: str, now: datetime) -> JobStatus:
+    """Return what a container is for us."""
+    state = container.state
+    ours, reason, cause = _STATES.get(state.status, JobState.RUNNING), "", None
+    if ours is JobState.QUEUED:
+        reason = "Its container is made, but not started."
+        if state.error or now - container.created > _NEVER_STARTED:
+            ours, cause = JobState.ENDED, EndCause.REJECTED
+            reason = reasons.said(engine, state.error) or "Its container was made, but never started."
+    started, ended = _time(state.started_at), _time(state.finished_at)
+    if state.status == "stopped" and ended and now - ended < _CLEANING:
+        ours = JobState.RUNNING
+    code = state.exit_code if ours is JobState.ENDED and started else None
+    if ours is JobState.ENDED and started:
+        cause = _cause(container, started, ended)
+    if ours is not JobState.ENDED:
+        ended = None
+    elif started and ended:
+        started = min(started, ended)  # Podman 4.3.1 notes the start of a very short job after its end
+    labels = container.labels or {}
+    return JobStatus(
+        id=id,
+        state=ours,
+        name=container.job_name,
+        native_state=state.status,
+        reason=reason,
+        cause=cause,
+        exit_code=code,
+        signal=code - 128 if code and 128 < code < 193 else None,
+        nodes=(labels["fxsched.node"],) if started and labels.get("fxsched.node") else (),
+        submitted_at=_time(container.created),
+        started_at=started,
+        ended_at=ended,
+        source="inspect",
+    )
+
+
+def _cause(container: Container, started: datetime, ended: datetime | None) -> EndCause:
+    """An engine knows the exit code and whether memory ran out; the rest is in labels and in the name."""
+    state = container.state
+    if container.cancelled:
+        return EndCause.CANCELLED
+    walltime = (container.labels or {}).get("fxsched.walltime", "")
+    if ended and re.fullmatch("[1-9][0-9]{0,9}", walltime):
+        late = _LATE if state.exit_code in _SIGNALLED else timedelta()
+        if ended - started + late >= timedelta(seconds=int(walltime)):
+            return EndCause.WALLTIME
+    if state.oom and state.exit_code:
+        return EndCause.MEMORY
+    return EndCause.FAILED if state.exit_code else EndCause.COMPLETED
+
+
+def _time(moment: datetime) -> datetime | None:
+    """The year 1 stands for never."""
+    return moment.astimezone(UTC) if moment.year > 1 else None
+
+
+# ── ps ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def parse_names(result: CommandResult, engine: str) -> dict[Token, tuple[JobId, ...]]:
+    """Return the ids in ``ps --format=NAMES_FORMAT``, by the token in the container's name.
+
+    Raises:
+        SchedulerUnavailable: the command failed, or printed no whole list. Only that says that a job is *not* there.
+    """
+    if result.exit_code:
+        raise SchedulerUnavailable(f"{engine} could not be asked: {quoted(result)}")
+    if not _HEADER.search(result.text) or not result.text.endswith("\n"):
+        end = result.text.strip()[-200:]
+        raise SchedulerUnavailable(f"{engine} could not be asked: ps printed no whole list, but ends in {end!r}")
+    rows = (line.partition("|") for line in result.text.splitlines())
+    return by_token((id, name.removesuffix(CANCELLED)) for id, _, name in rows if _ID.fullmatch(id))
+
+
+# ── stop, kill, rename, rm ────────────────────────────────────────────────────────────────────────────────────────
+
+
+def check_end(id: JobId, result: CommandResult, engine: str) -> None:
+    """Raise unless a command that ends a container worked, or had nothing left to end.
+
+    Raises:
+        CancelRefused, SchedulerUnavailable, OutcomeUnknown: as its words tell.
+    """
+    if not result.exit_code:
+        return
+    words = quoted(result)
+    if "no such container" in words.lower() or any(sign in words for sign in _NOT_ALIVE):
+        return
+    if any(sign in words for sign in _NOT_REACHED):
+        raise SchedulerUnavailable(f"{engine} cannot be reached: {words}. Nothing was cancelled; try again later")
+    if "denied" in words:
+        raise CancelRefused(f"{engine} refused to cancel job {id}: {words}")
+    raise OutcomeUnknown(f"{engine} did not confirm that it ends job {id}: {words}")
+
+
+def quoted(result: CommandResult) -> str:
+    """Return what a command complained of, on one line, without its prefixes and without its advice to ask for help."""
+    lines = (re.sub(r"^(?:docker: |Error: )+", "", line.strip()) for line in result.complaint.splitlines())
+    return " ".join(line for line in lines if line and not _NOISE.fullmatch(line)) or f"exit code {result.exit_code}"

@@ -1,0 +1,37 @@
+"""Container engines on top of the engine of jobs: `docker` as spoken by 20.10.24, `podman` by 4.3.1, side by side.
+
+Both commands see the same containers. There is no isolation: a "container" is a process of this machine.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..model import Settings
+
+COMMANDS = {
+    "docker": "commands:docker",
+    "podman": "commands:podman",
+}
+FOR_EVER = 1e12
+
+
+def call_name(command: str, arguments: list[str]) -> str:
+    """What a plan of faults calls this call: one command has many verbs, as in `docker run`, `docker inspect`."""
+    words = arguments[1:] if arguments[:1] == ["container"] else arguments
+    return f"{command} {words[0]}" if words else command
+
+
+def default_settings(_nodes: int) -> Settings:
+    """One node, this one, for any number of containers, which stay until they are removed."""
+    import os
+
+    from ..model import Node, Queue, Settings
+
+    name = os.uname().nodename
+    return Settings(
+        scheduler="docker",
+        nodes=[Node(name=name, cores=16, memory=64000, gpus=2)],
+        queues=[Queue(name="engine", nodes=[name], default=True)],
+        forget_after=FOR_EVER,
+    )

@@ -1,0 +1,70 @@
+"""Simulated container engines as sites for the contracts."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from fxsched.hosts import LocalHost
+from fxsched.jobs import JobState
+from fxsched_docker.adapter import DockerAdapter, EngineAdapter, PodmanAdapter
+from fxsched_fakes import State
+
+from ..contract.container_words import ContainerSite
+from .fake_site import FakeSite
+
+if TYPE_CHECKING:
+    from fxsched.adapter import Adapter
+    from fxsched.jobs import JobId, Token
+
+VERBS = ("run", "ps", "inspect", "rename", "stop")
+
+
+class FakeDocker(ContainerSite, FakeSite):
+    """Docker as 20.10.24 speaks."""
+
+    scheduler = "docker"
+    kind: ClassVar[type[EngineAdapter]] = DockerAdapter
+    commands = tuple(f"docker {verb}" for verb in VERBS)
+    refusal = ({"native": ("--image=nosuch:1",)}, "No such image: nosuch:1")
+    drained: ClassVar[tuple[JobState, ...]] = (JobState.RUNNING,)
+
+    def options(self) -> dict[str, Any]:
+        engine = self.kind.engine
+        return {"image": "fastx:4", "grace": 1, "commands": {engine: str(self.bin / engine)}}
+
+    def connect(self, **options: Any) -> Adapter:
+        return self.kind(LocalHost(self.kind.keeps), self.kind.Options(**self.options() | options))
+
+    def table(self) -> str:
+        engine = self.kind.engine
+        path = json.dumps(str(self.bin / engine))
+        return (
+            f'adapter = "{engine}"\noptions.image = "fastx:4"\noptions.grace = 1\n'
+            f"options.commands = {{ {engine} = {path} }}"
+        )
+
+    def drain(self) -> None:
+        """An engine lets nothing wait."""
+
+    def alive(self, token: Token) -> int:
+        with self.simulation as simulation:
+            return sum(token in job.name and job.state is not State.ENDED for job in simulation.jobs.values())
+
+    def shown_to_everybody(self, id: JobId) -> str:
+        with self.simulation as simulation:
+            return json.dumps([job.as_json() for job in simulation.jobs.values() if job.extra["id"] == id])
+
+    def close(self) -> None:
+        """Remove every container, whatever a test has left."""
+        with self.simulation as simulation:
+            for job in list(simulation.jobs.values()):
+                simulation.lose(job)
+
+
+class FakePodman(FakeDocker):
+    """Podman as 4.3.1 speaks."""
+
+    kind = PodmanAdapter
+    commands = tuple(f"podman {verb}" for verb in VERBS)
+    refusal = ({"native": ("--image=nosuch:1",)}, "nosuch:1: image not known")
