@@ -38,13 +38,14 @@ class Adapter(ABC):
     """Variables that the scheduler's commands need from their surroundings, such as ``SLURM_CONF``. A host runs
     commands in a clean environment: what is not named here is not there."""
 
-    job_id_variable: ClassVar[str] = ""
+    # What follows may depend on the options, and is then set with them.
+    job_id_variable: str = ""
     """The variable that holds the job's id inside the job. It tells a requeued run of a job from a twin."""
 
-    unset: ClassVar[tuple[str, ...]] = ()
+    unset: tuple[str, ...] = ()
     """Variables that the scheduler sets in a job and that break its own commands when used inside the session."""
 
-    reserved: ClassVar[tuple[str, ...]] = ()
+    reserved: tuple[str, ...] = ()
     """Prefixes of the variables that the scheduler sets in a job. What a job inherits must not override them, as it
     would where the submitter is itself a job."""
 

@@ -16,6 +16,7 @@ GROUP: Final = "fxsched.adapters"
 
 BUILT_IN: Final = {
     "local": "fxsched_process.adapter:ProcessAdapter",
+    "moab": "fxsched_moab.adapter:MoabAdapter",
     "slurm": "fxsched_slurm.adapter:SlurmAdapter",
 }
 
