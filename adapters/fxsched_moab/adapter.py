@@ -9,6 +9,7 @@ commands, and recorded output of Maui 3.5.
 from __future__ import annotations
 
 from collections import defaultdict
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -23,7 +24,6 @@ from fxsched.registry import load_adapter
 from fxsched.strict import convert
 from fxsched_moab.replies import (
     Row,
-    check_answer,
     check_cancel,
     explained,
     job_id,
@@ -41,13 +41,15 @@ from fxsched_moab.submission import msub_options
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from fxsched.hosts import Host
+    from fxsched.hosts import CommandResult, Host
     from fxsched.jobs import JobSpec
 
 _WAITS: Final = (JobState.QUEUED, JobState.HELD)
 _OVER: Final = (JobState.ENDED, JobState.GONE)
 FEW: Final = 8
 """Maui's checkjob takes one id and 0.1 s: of more waiting jobs, only so many are told why they wait."""
+PATIENCE: Final = 5.0
+"""Seconds that it may take to learn why a job waits, when the resource manager has said that it does."""
 
 
 class MoabAdapter(Adapter):
@@ -164,8 +166,9 @@ class MoabAdapter(Adapter):
         lost = ids - known.keys()
         if not wait and not lost:
             return known
+        patience = self.options.deadline if lost else min(PATIENCE, self.options.deadline)
         try:
-            rows = await self._showq()
+            rows = await self._showq(patience)
             if any(row_of(rows, *split_id(id)) is None for id in lost):
                 rows += await self._completed()
         except SchedulerUnavailable:
@@ -187,13 +190,10 @@ class MoabAdapter(Adapter):
 
     async def _with_maui(self, known: dict[JobId, JobStatus]) -> dict[JobId, JobStatus]:
         wait = sorted(id for id, status in known.items() if status.state in _WAITS)
-        for id in wait[:FEW]:
-            try:
-                result = await self.ask([self._path("checkjob"), id], deadline=self.options.deadline)
-                check_answer(result)
-            except SchedulerUnavailable:
-                break  # the resource manager has said how the job stands; this would have been why
-            known[id] = explained(known[id], result, datetime.now(UTC))
+        with suppress(SchedulerUnavailable):  # the resource manager has said how the job stands; this would be why
+            for id in wait[:FEW]:
+                result = await self.ask([self._path("checkjob"), id], deadline=min(PATIENCE, self.options.deadline))
+                known[id] = explained(known[id], result, datetime.now(UTC))
         return known
 
     # ── cancel ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -211,8 +211,9 @@ class MoabAdapter(Adapter):
         try:
             done = check_cancel(id, result)
         except CancelRefused:
-            if (await self.status(frozenset([id])))[id].state in _OVER:
-                return
+            with suppress(SchedulerUnavailable):
+                if (await self.status(frozenset([id])))[id].state in _OVER:
+                    return
             raise
         if not done:
             for own in await self._living_in_manager(moab, token):
@@ -230,17 +231,23 @@ class MoabAdapter(Adapter):
     async def _living_in_manager(self, moab: str, token: Token) -> list[JobId]:
         """Return the resource manager's ids for a job: those with its token that Moab does not have under another."""
         found = await self._manager.find(token)
-        if not found:
-            return []
+        statuses = await self._manager.status(frozenset(found)) if found else {}
+        living = [own for own in found if statuses[own].state not in _OVER]
+        same = [own for own in living if number(own) == moab]
+        if same or not living:
+            return same
         others = [row for row in await self._showq() if row.token == token and moab not in row.ids]
         taken = {own for row in others for own in row.ids}
-        statuses = await self._manager.status(frozenset(found))
-        return [own for own in found if own not in taken and statuses[own].state not in _OVER]
+        return [own for own in living if own not in taken]
+
+    def is_same(self, id: JobId, reported: JobId) -> bool:
+        """Whether it is the number of this job: what a job knows of itself is the resource manager's id."""
+        return reported == id or number(reported) == split_id(id)[0]
 
     # ── find ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def find(self, token: Token) -> tuple[JobId, ...]:
-        """Look through the names of jobs in the resource manager, in showq and, where they disagree, in what has ended."""
+        """Look through the names in the resource manager and in showq; where they disagree, also in what has ended."""
         managed = await self._manager.find(token)
         if not self._moab_takes_jobs:
             return managed
@@ -257,18 +264,19 @@ class MoabAdapter(Adapter):
 
     # ── commands ──────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def _showq(self) -> list[Row]:
+    async def _showq(self, patience: float | None = None) -> list[Row]:
         """Return the user's own jobs that wait or run."""
-        result = await self._ask_showq("-w", f"user={await self._own_name()}")
+        result = await self._ask_showq(patience, "-w", f"user={await self._own_name()}")
         return parse_showq(listing(result, "active", "eligible", "blocked"))
 
     async def _completed(self) -> list[Row]:
         """Return the user's own jobs that Moab has seen end, for as long as it remembers them."""
-        result = await self._ask_showq("-c", "-w", f"user={await self._own_name()}")
+        result = await self._ask_showq(None, "-c", "-w", f"user={await self._own_name()}")
         return parse_showq(listing(result, "completed"))
 
-    async def _ask_showq(self, *options: str) -> Any:
-        return await self.ask([self._path("showq"), "--xml", *options], deadline=self.options.deadline)
+    async def _ask_showq(self, patience: float | None, *options: str) -> CommandResult:
+        argv = [self._path("showq"), "--xml", *options]
+        return await self.ask(argv, deadline=self.options.deadline if patience is None else patience)
 
     async def _own_name(self) -> str:
         """Return who we are where the commands run, asked once: the whole cluster's list may be long."""

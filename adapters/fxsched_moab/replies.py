@@ -306,9 +306,17 @@ _RESERVATION: Final = re.compile(r"^Reservation '[^']*' \(((?:\d{1,4}:){2,3}\d\d
 
 
 def explained(status: JobStatus, result: CommandResult, now: datetime) -> JobStatus:
-    """Return the status of a waiting job with what Maui's checkjob says of it; as it is if that says nothing."""
+    """Return the status of a waiting job with what Maui's checkjob says of it.
+
+    It stays as it is where that says nothing: Maui learns of a job some time after the resource manager.
+
+    Raises:
+        SchedulerUnavailable: Maui could not be asked, and need not be asked about other jobs.
+    """
     text = result.text
     state = _STATE_LINE.search(text)
+    if result.exit_code and not any(sign in quoted(result) for sign in _NO_SUCH_JOB):
+        raise SchedulerUnavailable(f"Maui could not be asked: {quoted(result)}")
     if result.exit_code or not state:
         return status
     reservation = _RESERVATION.search(text)

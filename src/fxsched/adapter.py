@@ -113,6 +113,13 @@ class Adapter(ABC):
         """End a job that a :meth:`cancel` did not end, by the hardest means there are. By default, cancel again."""
         await self.cancel(id)
 
+    def is_same(self, id: JobId, reported: JobId) -> bool:
+        """Whether a job that calls itself ``reported``, by ``job_id_variable``, is the job ``id``.
+
+        For a scheduler whose jobs do not know the id that ``submit`` returned.
+        """
+        return id == reported
+
     async def submissions(self) -> Mapping[Token, tuple[JobId, ...]]:
         """Return every live or remembered job of ours, by its token: what :meth:`find` would say of each.
 
