@@ -16,7 +16,9 @@ GROUP: Final = "fxsched.adapters"
 
 BUILT_IN: Final = {
     "local": "fxsched_process.adapter:ProcessAdapter",
+    "pbs": "fxsched_pbs.pbs:PbsAdapter",
     "slurm": "fxsched_slurm.adapter:SlurmAdapter",
+    "torque": "fxsched_pbs.torque:TorqueAdapter",
 }
 
 
