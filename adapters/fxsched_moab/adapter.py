@@ -36,7 +36,7 @@ from fxsched_moab.replies import (
     status_of,
     waiting,
 )
-from fxsched_moab.submission import msub_options
+from fxsched_moab.submission import job_script, msub_options
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -106,7 +106,7 @@ class MoabAdapter(Adapter):
         if not self._moab_takes_jobs:
             return await self._manager.submit(spec)
         argv = [self._path("msub"), *msub_options(spec)]
-        result = await self.host.run(argv, stdin=spec.script, deadline=self.options.submit_deadline)
+        result = await self.host.run(argv, stdin=job_script(spec), deadline=self.options.submit_deadline)
         return job_id(parse_submit(result), spec.token)
 
     # ── status ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -230,7 +230,7 @@ class MoabAdapter(Adapter):
 
     async def _living_in_manager(self, moab: str, token: Token) -> list[JobId]:
         """Return the resource manager's ids for a job: those with its token that Moab does not have under another."""
-        found = await self._manager.find(token)
+        found = await self._find_in_manager(token)
         statuses = await self._manager.status(frozenset(found)) if found else {}
         living = [own for own in found if statuses[own].state not in _OVER]
         same = [own for own in living if number(own) == moab]
@@ -248,14 +248,22 @@ class MoabAdapter(Adapter):
 
     async def find(self, token: Token) -> tuple[JobId, ...]:
         """Look through the names in the resource manager and in showq; where they disagree, also in what has ended."""
-        managed = await self._manager.find(token)
         if not self._moab_takes_jobs:
-            return managed
+            return await self._manager.find(token)
+        managed = await self._find_in_manager(token)
         rows = await self._showq()
         seen = {id for row in rows if row.token == token for id in row.ids}
         if not seen or any(number(own) not in seen for own in managed):
             rows += await self._completed()
         return _merged(rows, {token: managed}).get(token, ())
+
+    async def _find_in_manager(self, token: Token) -> tuple[JobId, ...]:
+        """Return the resource manager's ids of jobs with this token.
+
+        It is asked for a list: its adapter's own find may look for a name that it gives to its own jobs alone.
+        """
+        found = (await self._jobs_in_manager([token])).get(token, ())
+        return found or await self._manager.find(token)
 
     async def submissions(self) -> Mapping[Token, tuple[JobId, ...]]:
         """Look through the names of the user's own jobs in showq and in the resource manager."""

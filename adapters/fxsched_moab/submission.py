@@ -1,4 +1,4 @@
-"""``JobSpec`` → the words of an msub command. Pure.
+"""``JobSpec`` → the words of an msub command, and the script that it reads. Pure.
 
 Sources: Moab's administrator guide, "msub" and "Resource Manager Extensions". Moab itself could not be run.
 """
@@ -6,6 +6,7 @@ Sources: Moab's administrator guide, "msub" and "Resource Manager Extensions". M
 from __future__ import annotations
 
 import re
+from shlex import quote
 from typing import TYPE_CHECKING, Final
 
 from fxsched.errors import SubmitRejected
@@ -15,11 +16,31 @@ if TYPE_CHECKING:
     from fxsched.jobs import JobSpec
 
 _RESOURCE_VALUE: Final = re.compile(r"[\w.@+-][\w.@:|+-]*", re.ASCII)
+_PLAIN_PATH: Final = re.compile(r"/[\w./+@-]*", re.ASCII)
+
+# The two paths are the session's own, as is the one that the script names itself: nothing of the request. What Moab
+# makes of a path is its resource manager's affair: Torque 6.1 refuses one that is not ASCII, and delivers the output at
+# the job's end only; Slurm expands "%". An NFS client may take a while to see a new directory.
+_PROLOGUE: Final = """\
+#!/bin/sh
+n=0; until cd -- {directory} 2>/dev/null || [ "$n" -ge 60 ]; do n=$((n + 1)); sleep 1; done
+if ( : >>{output} ) 2>/dev/null; then exec >>{output} 2>&1; fi
+"""
+
+
+def job_script(spec: JobSpec) -> bytes:
+    """Return what msub reads: the script behind a few lines that take it to its directory and its output.
+
+    They come first, and are no comments: so no ``#MSUB`` or ``#PBS`` line of what follows is a directive.
+    """
+    directory = quote(spec.working_directory) if spec.working_directory else '"$HOME"'
+    return _PROLOGUE.format(directory=directory, output=quote(spec.output or "/dev/null")).encode() + spec.script
 
 
 def msub_options(spec: JobSpec) -> list[str]:
     """Return msub's options for ``spec``; the script goes to its standard input, and no file is named.
 
+    The directory is for Moab's eyes, which may miss the one that msub was run in; the script goes there by itself.
     ``mem`` is what the whole job may have, in MiB, rounded up; the walltime is in seconds. The administrator's native
     options come last, where they win.
 
@@ -43,8 +64,8 @@ def msub_options(spec: JobSpec) -> list[str]:
     options = {
         "-N": spec.job_name,
         "-j": "oe",
-        "-o": spec.output or "/dev/null",
-        "-d": spec.working_directory,
+        "-o": "/dev/null",
+        "-d": spec.working_directory if _PLAIN_PATH.fullmatch(spec.working_directory or "") else "/",
         "-q": spec.queue,
         "-A": spec.account,
     }

@@ -17,7 +17,9 @@ GROUP: Final = "fxsched.adapters"
 BUILT_IN: Final = {
     "local": "fxsched_process.adapter:ProcessAdapter",
     "moab": "fxsched_moab.adapter:MoabAdapter",
+    "pbs": "fxsched_pbs.pbs:PbsAdapter",
     "slurm": "fxsched_slurm.adapter:SlurmAdapter",
+    "torque": "fxsched_pbs.torque:TorqueAdapter",
 }
 
 

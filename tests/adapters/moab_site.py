@@ -11,6 +11,7 @@ from fxsched_moab.adapter import MoabAdapter
 
 from ..contract.site import Site
 from .fake_site import FakeSite
+from .pbs_site import FakeTorque
 from .slurm_site import FakeSlurm
 
 if TYPE_CHECKING:
@@ -95,3 +96,28 @@ class MauiOverSlurm(MoabOverSlurm):
 
     def unused_ids(self, count: int) -> list[JobId]:
         return FakeSite.unused_ids(self, count)
+
+
+class MoabOverTorque(FakeMoab):
+    """Moab that takes over Torque's numbers for its own ids."""
+
+    below = FakeTorque
+    commands = ("msub", "showq", "canceljob", "qstat", "qselect", "qdel")
+    refusal = ({"queue": "nosuch"}, "Unknown queue")
+    caller: ClassVar[dict[str, str]] = FakeTorque.caller
+
+
+class MoabOverTorqueWithItsOwnIds(MoabOverTorque):
+    """Moab that gives jobs ids of its own."""
+
+    extra: ClassVar[dict[str, str]] = {"ids": "own"}
+
+
+class MauiOverTorque(MoabOverTorque):
+    """Maui, which takes no jobs: Torque does."""
+
+    commands = ("qsub", "checkjob", "qstat", "qselect", "qdel")
+    own: ClassVar[dict[str, Any]] = {"submit": "resource_manager"}
+    extra: ClassVar[dict[str, str]] = {"flavour": "maui"}
+    server = FakeTorque.server
+    unused_ids = FakeTorque.unused_ids

@@ -156,7 +156,7 @@ async def test_the_script_goes_to_standard_input_and_the_site_s_options_before_t
     assert id == OWN
     assert isinstance(adapter.host, ScriptedHost)
     [command] = adapter.host.commands
-    assert command.stdin == b"#!/bin/sh\n# unheard-of\n"
+    assert command.stdin.endswith(b"\n#!/bin/sh\n# unheard-of\n")
     assert "unheard-of" not in " ".join(command.argv)
     assert command.argv[-4:] == ("-W", "x=site", "-p", "1")
 

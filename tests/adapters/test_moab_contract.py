@@ -9,7 +9,15 @@ import pytest
 from ..contract.adapter import QueueContract
 from ..contract.launch import QueueLaunchContract
 from ..contract.place import open_place
-from .moab_site import FakeMoab, MauiOverSlurm, MoabOverSlurm, MoabWithItsOwnIds
+from .moab_site import (
+    FakeMoab,
+    MauiOverSlurm,
+    MauiOverTorque,
+    MoabOverSlurm,
+    MoabOverTorque,
+    MoabOverTorqueWithItsOwnIds,
+    MoabWithItsOwnIds,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -55,17 +63,37 @@ class TestMauiOverSlurm(OnASite, QueueContract):
     kind = MauiOverSlurm
 
 
-class TestLaunchingThroughMoab(QueueLaunchContract):
+class TestMoabOverTorque(OnASite, QueueContract):
+    kind = MoabOverTorque
+
+
+class TestMoabOverTorqueWithItsOwnIds(OnASite, QueueContract):
+    kind = MoabOverTorqueWithItsOwnIds
+
+
+class TestMauiOverTorque(OnASite, QueueContract):
+    kind = MauiOverTorque
+
+
+class InAPlace:
+    """A FastX node in front of a site of the class ``kind``."""
+
+    kind: type[FakeMoab]
+
     @pytest.fixture
     async def place(self, tmp_path: Path, home: Path) -> AsyncIterator[Place]:
-        site = MoabOverSlurm(home)
+        site = self.kind(home)
         async with open_place(site, tmp_path / "fastx", site.table()) as place:
             yield place
 
 
-class TestLaunchingUnderMaui(QueueLaunchContract):
-    @pytest.fixture
-    async def place(self, tmp_path: Path, home: Path) -> AsyncIterator[Place]:
-        site = MauiOverSlurm(home)
-        async with open_place(site, tmp_path / "fastx", site.table()) as place:
-            yield place
+class TestLaunchingThroughMoabOverSlurm(InAPlace, QueueLaunchContract):
+    kind = MoabOverSlurm
+
+
+class TestLaunchingThroughMoabOverTorque(InAPlace, QueueLaunchContract):
+    kind = MoabOverTorqueWithItsOwnIds
+
+
+class TestLaunchingUnderMaui(InAPlace, QueueLaunchContract):
+    kind = MauiOverTorque

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ..contract.faults import FaultContract
-from .moab_site import FakeMoab, MauiOverSlurm, MoabOverSlurm
+from .moab_site import FakeMoab, MauiOverTorque, MoabOverSlurm, MoabOverTorque
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -36,5 +36,9 @@ class TestMoabOverSlurm(OnASite, FaultContract):
     kind = MoabOverSlurm
 
 
-class TestMauiOverSlurm(OnASite, FaultContract):
-    kind = MauiOverSlurm
+class TestMoabOverTorque(OnASite, FaultContract):
+    kind = MoabOverTorque
+
+
+class TestMauiOverTorque(OnASite, FaultContract):
+    kind = MauiOverTorque

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from msgspec.structs import replace
 from fxsched.errors import SubmitRejected
 from fxsched.jobs import JobSpec, Resources, new_token
 from fxsched_fakes.moab.request import Request
-from fxsched_moab.submission import msub_options
+from fxsched_moab.submission import job_script, msub_options
 
 PRINTABLE = st.text(st.characters(exclude_categories=["Cc", "Cs", "Zl", "Zp"]), min_size=1)
 MIB = 1024**2
@@ -31,10 +32,10 @@ def test_the_script_is_read_from_standard_input_and_the_id_comes_in_a_tag() -> N
     assert Request(words).words == []
 
 
-@given(PRINTABLE, st.sampled_from([("queue", "-q"), ("account", "-A"), ("working_directory", "-d"), ("output", "-o")]))
+@given(PRINTABLE, st.sampled_from([("queue", "-q"), ("account", "-A")]))
 def test_any_printable_value_stays_in_the_one_word_behind_its_option(value: str, member: tuple[str, str]) -> None:
     name, option = member
-    spec = JobSpec(token=new_token(), output="/log")
+    spec = JobSpec(token=new_token())
     changed = replace(spec, **{name: value})
 
     if value.startswith("-"):
@@ -44,7 +45,7 @@ def test_any_printable_value_stays_in_the_one_word_behind_its_option(value: str,
 
     words = msub_options(changed)
     assert words[words.index(option) + 1] == value
-    assert len(words) == len(msub_options(spec)) + (0 if name == "output" else 2)
+    assert len(words) == len(msub_options(spec)) + 2
     assert Request(words).options[option] == value
 
 
@@ -75,10 +76,37 @@ def test_any_name_becomes_one_plain_word_that_ends_in_the_token(name: str) -> No
     assert re.fullmatch(rf"[A-Za-z][A-Za-z0-9_.+-]{{0,40}}\.{spec.token}", words[words.index("-N") + 1])
 
 
-def test_output_and_errors_go_into_one_file_or_nowhere() -> None:
-    assert request().options["-o"] == "/dev/null"
-    assert request(output="/a b/100%").options["-o"] == "/a b/100%"
-    assert request().joined
+@given(PRINTABLE)
+def test_no_path_whatever_stands_on_the_command_line_but_a_plain_one(path: str) -> None:
+    plain = request()
+    asked = request(working_directory=f"/{path}", output=f"/{path}")
+
+    assert asked.options.keys() == plain.options.keys()
+    assert asked.options["-o"] == "/dev/null"
+    assert asked.options["-d"] in ("/", f"/{path}")
+    assert re.fullmatch(r"/[A-Za-z0-9_./+@-]*", asked.options["-d"])
+
+
+@given(PRINTABLE, PRINTABLE)
+def test_a_shell_reads_every_path_in_the_script_as_one_word(directory: str, output: str) -> None:
+    spec = JobSpec(token=new_token(), working_directory=directory, output=output, script=b"#!/bin/sh\n")
+
+    words = shlex.split(job_script(spec).decode().replace(";", " ; ") if ";" not in directory + output else "")
+
+    assert not words or (directory in words and any(word.removeprefix(">>") == output for word in words))
+    assert job_script(spec).endswith(b"\n#!/bin/sh\n")
+
+
+def test_no_line_of_the_job_s_script_is_a_directive() -> None:
+    """Directives end with the first command, and that is ours."""
+    script = job_script(JobSpec(token=new_token(), script=b"#!/bin/sh\n#PBS -q night\n#MSUB -q night\n"))
+
+    assert [line[:2] for line in script.split(b"\n")[:2]] == [b"#!", b"n="]
+
+
+def test_output_and_errors_go_where_the_script_sends_them() -> None:
+    assert request(output="/a b/100%").joined
+    assert b">>'/a b/100%' 2>&1" in job_script(JobSpec(token=new_token(), output="/a b/100%"))
 
 
 @pytest.mark.parametrize(
@@ -102,7 +130,7 @@ def test_what_is_needed_is_asked_for(needs: dict[str, int], expected: dict[str, 
 
 def test_what_is_not_asked_for_is_left_to_moab() -> None:
     assert request().limits.keys() == {"nodes"}
-    assert request().options.keys() == {"-N", "-j", "-o"}
+    assert request().options.keys() == {"-N", "-j", "-o", "-d"}
 
 
 def test_a_node_for_the_job_alone() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from importlib import import_module
 
 from ..engine import Cluster
-from ..frame import Reply
+from ..frame import CommandError, Reply
 from .request import Request
 from .values import document, element, moab_id
 
@@ -16,7 +16,10 @@ def run(cluster: Cluster, arguments: list[str], variables: Mapping[str, str]) ->
     with cluster:
         settings = cluster.settings
     below = import_module(f"fxsched_fakes.moab.over_{settings.scheduler}")
-    reply: Reply = below.submit(cluster, request, variables)
+    try:
+        reply: Reply = below.submit(cluster, request, variables)
+    except CommandError as error:
+        reply = error.reply
     if reply.rc:
         # Not recorded: that Moab quotes the resource manager is what its users report.
         words = " ".join(reply.err.decode(errors="surrogateescape").split())
