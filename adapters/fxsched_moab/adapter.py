@@ -26,6 +26,7 @@ from fxsched_moab.replies import (
     Row,
     check_cancel,
     explained,
+    is_forbidden,
     job_id,
     listing,
     number,
@@ -176,16 +177,16 @@ class MoabAdapter(Adapter):
                 raise
             return known
         placed = {id: row for id in wait | lost if (row := row_of(rows, *split_id(id)))}
-        # What Moab has seen end, and the resource manager did not list, it may still know by its id, or its accounts.
-        ended = {id: JobId(row.manager_id) for id, row in placed.items() if row.queue == "completed" and row.manager_id}
-        remembered = await self._ask_manager({id: own for id, own in ended.items() if id in lost})
+        # By the id that Moab has for it, the resource manager, or its accounting, may know a job that was not listed.
+        below = {id: JobId(row.manager_id) for id, row in placed.items() if id in lost and row.manager_id}
+        for id, status in (await self._ask_manager(below)).items():
+            if status.name == placed[id].name:
+                known[id] = status
         for id, row in placed.items():
-            if id in wait:
-                known[id] = waiting(known[id], row) if row.queue != "completed" else known[id]
-            elif id in remembered and remembered[id].name == row.name:
-                known[id] = remembered[id]
-            else:
+            if id not in known:
                 known[id] = status_of(row, id)
+            elif known[id].state in _WAITS and row.queue != "completed":
+                known[id] = waiting(known[id], row)
         return known
 
     async def _with_maui(self, known: dict[JobId, JobStatus]) -> dict[JobId, JobStatus]:
@@ -278,9 +279,12 @@ class MoabAdapter(Adapter):
         return parse_showq(listing(result, "active", "eligible", "blocked"))
 
     async def _completed(self) -> list[Row]:
-        """Return the user's own jobs that Moab has seen end, for as long as it remembers them."""
+        """Return the user's own jobs that Moab has seen end, for as long as it remembers them.
+
+        A site may allow only administrators to ask for them: then none is remembered.
+        """
         result = await self._ask_showq(None, "-c", "-w", f"user={await self._own_name()}")
-        return parse_showq(listing(result, "completed"))
+        return [] if is_forbidden(result) else parse_showq(listing(result, "completed"))
 
     async def _ask_showq(self, patience: float | None, *options: str) -> CommandResult:
         argv = [self._path("showq"), "--xml", *options]

@@ -177,6 +177,11 @@ def check_answer(result: CommandResult) -> None:
         raise SchedulerUnavailable(f"Moab could not be asked: {quoted(result)}")
 
 
+def is_forbidden(result: CommandResult) -> bool:
+    """Whether the user may not run the command so: Maui 3.5 says it of ``showq -r``."""
+    return bool(result.exit_code) and "not authorized to run this command" in quoted(result)
+
+
 def parse_showq(text: str) -> list[Row]:
     """Return the jobs in ``showq --xml``."""
     rows = []

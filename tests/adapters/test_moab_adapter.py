@@ -335,6 +335,22 @@ async def test_what_moab_saw_end_is_looked_up_in_the_accounts_by_its_id_below() 
     assert (found.cause, found.source) == (EndCause.WALLTIME, "sacct 99")
 
 
+async def test_a_user_who_may_not_list_ended_jobs_gets_answers_all_the_same() -> None:
+    adapter = scripted(Answers(completed=MAUI.result("15-showq-r")))
+
+    assert (await status(adapter)).state is JobState.GONE
+    assert await adapter.find(TOKEN) == ()
+
+
+async def test_a_job_that_was_handed_down_twice_is_the_one_that_moab_has() -> None:
+    again = showq(active=row("Moab.17", manager="9", state="Running"))
+    adapter = scripted(Answers(squeue("8", "FAILED") + squeue("9", "RUNNING"), showq=again))
+
+    found = await status(adapter, OWN)
+
+    assert (found.state, found.source) == (JobState.RUNNING, "squeue 9")
+
+
 async def test_a_job_that_nobody_knows_is_gone() -> None:
     assert (await status(scripted(Answers()))).state is JobState.GONE
 
