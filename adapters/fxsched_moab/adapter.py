@@ -179,9 +179,8 @@ class MoabAdapter(Adapter):
         placed = {id: row for id in wait | lost if (row := row_of(rows, *split_id(id)))}
         # By the id that Moab has for it, the resource manager, or its accounting, may know a job that was not listed.
         below = {id: JobId(row.manager_id) for id, row in placed.items() if id in lost and row.manager_id}
-        for id, status in (await self._ask_manager(below)).items():
-            if status.name == placed[id].name:
-                known[id] = status
+        answers = await self._ask_manager(below)
+        known |= {id: status for id, status in answers.items() if status.name == placed[id].name}
         for id, row in placed.items():
             if id not in known:
                 known[id] = status_of(row, id)
