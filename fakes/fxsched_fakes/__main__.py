@@ -13,13 +13,16 @@ from .model import Cause
 _ENDS = {"node-fail": Cause.NODE_FAILURE, "oom": Cause.MEMORY, "preempt": Cause.PREEMPTED}
 
 
+SCHEDULERS = ("docker", "lsf", "moab", "pbs", "sge", "slurm", "torque")
+
+
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m fxsched_fakes", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
 
     setup = commands.add_parser("install", help="write the commands of a simulated cluster into DIR")
     setup.add_argument("directory", metavar="DIR")
-    setup.add_argument("--scheduler", default="slurm", choices=["docker", "slurm"])
+    setup.add_argument("--scheduler", default="slurm", choices=SCHEDULERS)
     setup.add_argument("--state", help="where the cluster's state lies (default: DIR.state)")
     setup.add_argument("--config", help="JSON file with settings, as in cluster.json of a state directory")
     setup.add_argument("--nodes", type=int, help="how many nodes (default: 4)")

@@ -31,29 +31,31 @@ def install(
     Its state lies in `state`, by default beside the directory, with `.state` appended. `settings` are those of
     `model.Settings`, with plain dictionaries for nodes and queues; `nodes` may be a number: so many like the default
     ones. A wrapper names the state directory and this Python itself and reads no environment variable.
+
+    A scheduler that leaves running jobs to a resource manager names one in its `OVER`, or is told another by `over`.
+    Its commands and the resource manager's then belong to one cluster, which is the resource manager's.
     """
     directory = Path(os.path.realpath(directory))
     place = Path(os.path.realpath(state if state is not None else f"{directory}.state"))
     directory.mkdir(parents=True, exist_ok=True)
     place.mkdir(parents=True, exist_ok=True, mode=0o700)
-    chosen = default_settings(scheduler)
+    over = str(settings.pop("over", getattr(import_module(f"fxsched_fakes.{scheduler}"), "OVER", "")))
+    chosen = default_settings(over or scheduler)
     nodes = settings.pop("nodes", None)
     if isinstance(nodes, int):
-        chosen = default_settings(scheduler, nodes)
+        chosen = default_settings(over or scheduler, nodes)
     elif nodes is not None:
         settings["nodes"] = nodes
     (place / "cluster.json").write_text(json.dumps(chosen.as_json() | settings, indent=1))
     Settings.from_json(json.loads((place / "cluster.json").read_text()))
-    package = import_module(f"fxsched_fakes.{scheduler}")
     source = str(Path(__file__).resolve().parent.parent)
-    for command in package.COMMANDS:
-        path = directory / command
-        path.write_text(
-            _WRAPPER.format(
-                python=sys.executable, source=source, scheduler=scheduler, command=command, state=str(place)
+    for name in filter(None, (over, scheduler)):
+        for command in import_module(f"fxsched_fakes.{name}").COMMANDS:
+            path = directory / command
+            path.write_text(
+                _WRAPPER.format(python=sys.executable, source=source, scheduler=name, command=command, state=str(place))
             )
-        )
-        path.chmod(0o755)
+            path.chmod(0o755)
     return Cluster(place)
 
 

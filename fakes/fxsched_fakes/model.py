@@ -97,7 +97,10 @@ class Queue(Record):
 
 
 class Settings(Record):
-    """How a cluster is set up; written once, by the installation. Times in seconds, memory in MiB."""
+    """How a cluster is set up; written once, by the installation. Times in seconds, memory in MiB.
+
+    `extra` belongs to the scheduler on top.
+    """
 
     scheduler: str = "slurm"
     name: str = "test"
@@ -110,6 +113,7 @@ class Settings(Record):
     enforce_limits: bool = False
     accounting: bool = False
     max_jobs: int = 20000
+    extra: dict[str, str] = {}  # noqa: RUF012
 
     def node(self, name: str) -> Node | None:
         return next((node for node in self.nodes if node.name == name), None)

@@ -38,6 +38,7 @@ class Adapter(ABC):
     """Variables that the scheduler's commands need from their surroundings, such as ``SLURM_CONF``. A host runs
     commands in a clean environment: what is not named here is not there."""
 
+    # What follows may depend on the options, and is then set with them.
     job_id_variable: str = ""
     """The variable that holds the job's id inside the job. It tells a requeued run of a job from a twin."""
 
@@ -111,6 +112,13 @@ class Adapter(ABC):
     async def kill(self, id: JobId) -> None:
         """End a job that a :meth:`cancel` did not end, by the hardest means there are. By default, cancel again."""
         await self.cancel(id)
+
+    def is_same(self, id: JobId, reported: JobId) -> bool:
+        """Whether a job that calls itself ``reported``, by ``job_id_variable``, is the job ``id``.
+
+        For a scheduler whose jobs do not know the id that ``submit`` returned.
+        """
+        return id == reported
 
     async def submissions(self) -> Mapping[Token, tuple[JobId, ...]]:
         """Return every live or remembered job of ours, by its token: what :meth:`find` would say of each.

@@ -18,8 +18,11 @@ BUILT_IN: Final = {
     "command": "fxsched_command.adapter:CommandAdapter",
     "docker": "fxsched_docker.adapter:DockerAdapter",
     "local": "fxsched_process.adapter:ProcessAdapter",
+    "moab": "fxsched_moab.adapter:MoabAdapter",
+    "pbs": "fxsched_pbs.pbs:PbsAdapter",
     "podman": "fxsched_docker.adapter:PodmanAdapter",
     "slurm": "fxsched_slurm.adapter:SlurmAdapter",
+    "torque": "fxsched_pbs.torque:TorqueAdapter",
 }
 
 

@@ -167,8 +167,9 @@ class Submission:
             alive = [id for id in found if statuses[id].state not in (JobState.ENDED, JobState.GONE)] or found
         with suppress(HostError):
             owner = (await sessions.read(self._host, token)).job
-            if owner is not None and owner in alive:
-                return owner
+            for id in alive:
+                if owner is not None and self._adapter.is_same(id, owner):
+                    return id
         return alive[0]
 
     async def end_twins(self, token: Token, kept: JobId, found: Iterable[JobId]) -> None:

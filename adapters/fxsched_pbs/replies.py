@@ -1,0 +1,318 @@
+"""What qsub, qstat, qselect and qdel leave behind → ids, statuses, errors. Pure.
+
+An exit code is the number of PBS's error modulo 256, and the numbers differ between the two: see :class:`Dialect`.
+Sources: pbs_error.h of OpenPBS 23.06, pbs_error_db.h of Torque 6.1, and what both were seen to print.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
+
+from fxsched import reasons
+from fxsched.errors import CancelRefused, OutcomeUnknown, SchedulerUnavailable, SubmitRejected
+from fxsched.jobs import EndCause, JobId, JobState, JobStatus
+from fxsched.kit import quoted
+from fxsched_pbs.reasons import COULD_NOT_START, CPU_TIME, MOVED, NOT_STAGED, waiting
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from fxsched.hosts import CommandResult
+    from fxsched_pbs.records import Record
+
+
+class Dialect(Struct, frozen=True, kw_only=True):
+    """What differs between OpenPBS and Torque, in numbers."""
+
+    name: str
+    unknown: int
+    """Exit code for a job that is not known."""
+    over: frozenset[int]
+    """Exit codes of qdel for a job that has ended, or is about to."""
+    unsure: frozenset[int]
+    """Exit codes after which it is open whether the server did what it was asked to."""
+    ends: dict[int, tuple[EndCause, str]]
+    """Exit statuses that PBS makes up for a job that did not end by itself: the cause, and a sentence."""
+
+
+_NEVER_STARTED: Final = (EndCause.FAILED, COULD_NOT_START)
+
+OPENPBS: Final = Dialect(
+    name="PBS",
+    unknown=153,
+    over=frozenset({35, 168}),  # 15139 has finished; 15016, 23.06 of one that finishes
+    unsure=frozenset({162, 163, 183, 208}),  # system, internal, protocol (a lost connection), DIS protocol
+    ends={
+        **dict.fromkeys((-1, -2, -3, -4, -5, -6, -7, -10, -13, -16, -17, -21, -22, -23, -30), _NEVER_STARTED),
+        -14: (EndCause.NODE_FAILURE, reasons.NODE_LOST),
+        -20: (EndCause.NODE_FAILURE, reasons.NODE_LOST),
+        -19: (EndCause.CANCELLED, ""),  # by a hook of the site
+        -26: (EndCause.MEMORY, ""),
+        -27: (EndCause.MEMORY, ""),
+        -28: (EndCause.FAILED, CPU_TIME),
+        -29: (EndCause.WALLTIME, ""),
+    },
+)
+
+TORQUE: Final = Dialect(
+    name="Torque",
+    unknown=153,
+    over=frozenset({170}),  # 15018, "invalid state for job - COMPLETE"
+    unsure=frozenset({164, 165, 185, 224}),  # system, internal, protocol; the server cannot reach the job's node
+    ends={
+        **dict.fromkeys((*range(-9, 0), -13), _NEVER_STARTED),
+        -10: (EndCause.MEMORY, ""),
+        -11: (EndCause.WALLTIME, ""),
+        -12: (EndCause.FAILED, CPU_TIME),
+    },
+)
+
+# These come before anything is sent, or with the server's assurance that it took nothing.
+_NOT_TAKEN: Final = (
+    "cannot connect to server",
+    "Couldn't connect to",
+    "Unable to communicate with",
+    "could not connect to trqauthd",
+    "Server shutting down",
+    "too busy to service this request",
+    "No free connections",
+)
+NO_HISTORY: Final = "not configured to maintain job history"
+
+_ID: Final = re.compile(r"\d+(?:\[\d*\])?\.[A-Za-z0-9][A-Za-z0-9_.-]*", re.ASCII)
+_KILLED: Final = range(129, 152)  # 128 and a signal's number; PBS's own numbers begin at 152
+_SIGNALS: Final = 64
+_BY_PBS: Final = 256
+_TERM: Final = 15
+_TERMINATED, _FINISHED = "91", "92"
+_STARTING: Final = frozenset({"41", "71", "72"})
+_DEPENDS, _STAGE_FAILED = "22", "37"
+
+# PBS's letter → our state. A letter that is not here is a live state.
+_STATES: Final = {
+    "Q": JobState.QUEUED,
+    "T": JobState.QUEUED,  # on its way between queues
+    "M": JobState.QUEUED,  # moved to another server
+    "W": JobState.QUEUED,  # for its start time
+    "H": JobState.HELD,
+    "R": JobState.RUNNING,
+    "E": JobState.RUNNING,  # exiting: its Exit_status is known, its files are on their way
+    "B": JobState.RUNNING,  # an array some of whose jobs have begun
+    "S": JobState.SUSPENDED,
+    "U": JobState.SUSPENDED,  # somebody sits at its machine
+    "F": JobState.ENDED,  # OpenPBS
+    "X": JobState.ENDED,  # OpenPBS, one job of an array
+    "C": JobState.ENDED,  # Torque
+}
+_MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_TIME: Final = re.compile(r"[A-Z][a-z]{2} ([A-Z][a-z]{2}) +(\d{1,2}) (\d\d):(\d\d):(\d\d) (\d{4})", re.ASCII)
+
+
+def parse_submit(dialect: Dialect, result: CommandResult) -> JobId:
+    """Return the id that qsub printed on a line of its own, whatever else a site prints around it.
+
+    Raises:
+        SubmitRejected, SchedulerUnavailable, OutcomeUnknown: as its exit code and its words tell.
+    """
+    id = next(iter(_ids(result)[::-1]), None)
+    who = dialect.name
+    if result.exit_code:
+        words = quoted(result)
+        if any(sign in words for sign in _NOT_TAKEN):
+            raise SchedulerUnavailable(f"{who} cannot be reached: {words}. No job was submitted; try again later")
+        if result.exit_code in _KILLED:
+            raise OutcomeUnknown(f"qsub was killed by signal {result.exit_code - 128}: {words}")
+        if id is not None:  # with -W block=true, qsub ends as the job does
+            raise OutcomeUnknown(f"qsub ended with exit code {result.exit_code}, but after it had printed {id}")
+        if result.exit_code in dialect.unsure or not result.complaint:
+            raise OutcomeUnknown(f"{who} did not confirm the job: {words}")
+        raise SubmitRejected(f"{who} refused the job: {words}")
+    if id is not None:
+        return id
+    raise OutcomeUnknown(f"qsub ended well, but printed no job id: {result.text.strip()[:200]!r}")
+
+
+def parse_selection(dialect: Dialect, result: CommandResult) -> tuple[JobId, ...]:
+    """Return the ids that qselect printed, the lowest first. Nothing at all says that there is none.
+
+    Raises:
+        SchedulerUnavailable: it failed, or what it printed is no list of ids.
+    """
+    check_answer(dialect, result)
+    found = _ids(result)
+    if result.stdout.strip() and (not found or not result.stdout.endswith(b"\n")):
+        raise no_answer(dialect, f"qselect printed no list of jobs, but {result.text.strip()[-200:]!r}")
+    return tuple(sorted(found, key=lambda id: (len(id), id)))
+
+
+def check_cancel(dialect: Dialect, id: JobId, result: CommandResult) -> None:
+    """Raise unless qdel worked, or had nothing left to delete.
+
+    Raises:
+        CancelRefused, SchedulerUnavailable, OutcomeUnknown: as its exit code and its words tell.
+    """
+    if not result.exit_code:
+        return
+    words = quoted(result)
+    who = dialect.name
+    if any(sign in words for sign in _NOT_TAKEN):
+        raise SchedulerUnavailable(f"{who} cannot be reached: {words}. Nothing was cancelled; try again later")
+    if result.exit_code in dialect.over or result.exit_code == dialect.unknown:
+        return
+    if result.exit_code in dialect.unsure or result.exit_code in _KILLED or not result.complaint:
+        raise OutcomeUnknown(f"{who} did not confirm that it cancels job {id}: {words}")
+    raise CancelRefused(f"{who} refused to cancel job {id}: {words}")
+
+
+def check_answer(dialect: Dialect, result: CommandResult) -> None:
+    """Raise unless a command that asks has answered.
+
+    Raises:
+        SchedulerUnavailable: it has not.
+    """
+    if result.exit_code:
+        raise no_answer(dialect, quoted(result))
+
+
+def no_answer(dialect: Dialect, why: object) -> SchedulerUnavailable:
+    """Return the error for a question that got no answer."""
+    return SchedulerUnavailable(f"{dialect.name} could not be asked: {why}")
+
+
+def says_unknown(dialect: Dialect, id: JobId, result: CommandResult) -> bool:
+    """Whether qstat, asked for this one job, says that there is none."""
+    named = rf"Unknown Job Id(?: Error)? {re.escape(number_of(id))}(?![0-9\[])"
+    return result.exit_code == dialect.unknown and re.search(named, quoted(result)) is not None
+
+
+def number_of(id: str) -> str:
+    """Return an id without its server: ``123[4]`` of ``123[4].server@server``."""
+    return re.split(r"[.@]", id, maxsplit=1)[0]
+
+
+def record_of(id: JobId, records: Mapping[str, Record], *, alone: bool = False) -> Record | None:
+    """Return what qstat said of a job. ``123.server``, ``123`` and ``123.server@server`` are one job.
+
+    In a reply to a question for this job ``alone``, its server may be written otherwise than in the question.
+    """
+    key = id.partition("@")[0]
+    if key not in records and (alone or "." not in key):
+        key = next((known for known in records if number_of(known) == number_of(id)), key)
+    return records.get(key)
+
+
+def parse_status(dialect: Dialect, id: JobId, record: Record | None) -> JobStatus | None:
+    """Return the status of the job with these attributes, with times in UTC; None if they are none of a job."""
+    letter = record.get("job_state") if record else None
+    if not record or not letter:
+        return None
+    state = _STATES.get(letter, JobState.RUNNING)
+    if state is JobState.HELD and _depends(record):
+        state = JobState.QUEUED
+    ended = state is JobState.ENDED
+    waits = state in (JobState.QUEUED, JobState.HELD)
+    code = _integer(record.get("exit_status")) if ended else None
+    cause, reason = _end(dialect, record, code) if ended else (None, _wait(dialect, state, record))
+    return JobStatus(
+        id=id,
+        state=state,
+        name=record.get("job_name", ""),
+        native_state=letter,
+        reason=reason,
+        cause=cause,
+        exit_code=code if code is not None and 0 <= code < _BY_PBS else None,
+        signal=_signal(code),
+        nodes=() if waits else nodes_of(record.get("exec_host", "")),
+        submitted_at=_time(record, "ctime", "qtime"),
+        started_at=None if waits else _time(record, "stime", "start_time"),
+        ended_at=_time(record, "obittime", "comp_time", "history_timestamp", "mtime") if ended else None,
+        expected_start=_time(record, "estimated.start_time") if waits else None,
+        source="qstat",
+    )
+
+
+def nodes_of(exec_host: str) -> tuple[str, ...]:
+    """Return the hosts in ``n1/0*4+n2/0*4`` (OpenPBS) or ``n1/0-3+n2/0`` (Torque), each once."""
+    return tuple(dict.fromkeys(part.partition("/")[0] for part in exec_host.split("+") if part))
+
+
+def _end(dialect: Dialect, record: Record, code: int | None) -> tuple[EndCause, str]:
+    """Return why a job ended. ``Exit_status`` is its own, 256 and a signal's number, or negative and made up by PBS."""
+    if code in dialect.ends:
+        return dialect.ends[code]
+    if code is None:
+        if record.get("substate") == _FINISHED or _never(record):
+            return EndCause.CANCELLED, reasons.DEPENDENCY_NEVER
+        return EndCause.CANCELLED, ""  # deleted before it ran
+    if _never(record):
+        return EndCause.CANCELLED, reasons.DEPENDENCY_NEVER
+    if record.get("substate") == _TERMINATED or code == _BY_PBS + _TERM:
+        return EndCause.CANCELLED, ""
+    if code < 0:
+        return EndCause.UNKNOWN, reasons.said(dialect.name, f"exit status {code}")
+    return (EndCause.FAILED if code else EndCause.COMPLETED), ""
+
+
+def _never(record: Record) -> bool:
+    """Whether Torque says that it deleted a job whose dependency can no longer be met."""
+    return "ependency" in record.get("comment", "")
+
+
+def _wait(dialect: Dialect, state: JobState, record: Record) -> str:
+    letter, substate, holds = (record.get(name, "") for name in ("job_state", "substate", "hold_types"))
+    if state is JobState.HELD:
+        return reasons.HELD_BY_OWNER if "u" in holds else reasons.HELD_BY_ADMIN
+    if letter == "R" and substate in _STARTING:
+        return reasons.PREPARING
+    if letter == "H":
+        return reasons.DEPENDENCY
+    if letter == "W":
+        return NOT_STAGED if substate == _STAGE_FAILED else reasons.BEGIN_TIME
+    if letter == "M":
+        return MOVED
+    return waiting(record.get("comment", ""), dialect.name) if letter == "Q" else ""
+
+
+def _depends(record: Record) -> bool:
+    """Whether a hold is not a person's, but a dependency's."""
+    holds = record.get("hold_types", "")
+    return "u" not in holds and "o" not in holds and (record.get("substate") == _DEPENDS or "depend" in record)
+
+
+def _signal(code: int | None) -> int | None:
+    if code is None:
+        return None
+    for base in (_BY_PBS, 128):
+        if 0 < code - base <= _SIGNALS:
+            return code - base
+    return None
+
+
+def _ids(result: CommandResult) -> list[JobId]:
+    """Return the ids on lines of their own; the last line counts only if it is whole: half an id is another job's."""
+    whole = result.text.split("\n")[:-1]
+    return [JobId(line.strip()) for line in whole if _ID.fullmatch(line.strip())]
+
+
+def _integer(text: str | None) -> int | None:
+    return int(text) if text and re.fullmatch(r"-?[0-9]{1,9}", text) else None
+
+
+def _time(record: Record, *names: str) -> datetime | None:
+    """Return the first of these times: as qstat prints it under ``TZ=UTC``, or in seconds since the epoch."""
+    for name in names:
+        text = record.get(name, "")
+        found = _TIME.fullmatch(text)
+        try:
+            if found:
+                day, hour, minute, second, year = map(int, found.group(2, 3, 4, 5, 6))
+                return datetime(year, _MONTHS.index(found[1]) + 1, day, hour, minute, second, tzinfo=UTC)
+            if re.fullmatch(r"[0-9]{1,11}", text) and int(text):
+                return datetime.fromtimestamp(int(text), UTC)
+        except ValueError:
+            continue
+    return None

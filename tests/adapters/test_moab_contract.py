@@ -1,0 +1,99 @@
+"""The contracts, held against Moab and Maui, simulated over a simulated resource manager."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ..contract.adapter import QueueContract
+from ..contract.launch import QueueLaunchContract
+from ..contract.place import open_place
+from .moab_site import (
+    FakeMoab,
+    MauiOverSlurm,
+    MauiOverTorque,
+    MoabOverSlurm,
+    MoabOverTorque,
+    MoabOverTorqueWithItsOwnIds,
+    MoabWithItsOwnIds,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+    from fxsched.adapter import Adapter
+
+    from ..contract.place import Place
+
+
+@pytest.fixture(scope="module")
+def anyio_backend() -> str:
+    """The core is tested on both; here it is the adapter that counts."""
+    return "asyncio"
+
+
+class OnASite:
+    """A site of the class ``kind``."""
+
+    kind: type[FakeMoab]
+
+    @pytest.fixture
+    async def site(self, home: Path, anyio_backend: object) -> AsyncIterator[FakeMoab]:
+        site = self.kind(home)
+        yield site
+        await site.end_jobs()
+
+    @pytest.fixture
+    def down(self, site: FakeMoab) -> Callable[[], AbstractContextManager[Adapter]]:
+        return site.down
+
+
+class TestMoabOverSlurm(OnASite, QueueContract):
+    kind = MoabOverSlurm
+
+
+class TestMoabWithItsOwnIds(OnASite, QueueContract):
+    kind = MoabWithItsOwnIds
+
+
+class TestMauiOverSlurm(OnASite, QueueContract):
+    kind = MauiOverSlurm
+
+
+class TestMoabOverTorque(OnASite, QueueContract):
+    kind = MoabOverTorque
+
+
+class TestMoabOverTorqueWithItsOwnIds(OnASite, QueueContract):
+    kind = MoabOverTorqueWithItsOwnIds
+
+
+class TestMauiOverTorque(OnASite, QueueContract):
+    kind = MauiOverTorque
+
+
+class InAPlace:
+    """A FastX node in front of a site of the class ``kind``."""
+
+    kind: type[FakeMoab]
+
+    @pytest.fixture
+    async def place(self, tmp_path: Path, home: Path) -> AsyncIterator[Place]:
+        site = self.kind(home)
+        async with open_place(site, tmp_path / "fastx", site.table()) as place:
+            yield place
+
+
+class TestLaunchingThroughMoabOverSlurm(InAPlace, QueueLaunchContract):
+    kind = MoabOverSlurm
+
+
+class TestLaunchingThroughMoabOverTorque(InAPlace, QueueLaunchContract):
+    kind = MoabOverTorqueWithItsOwnIds
+
+
+class TestLaunchingUnderMaui(InAPlace, QueueLaunchContract):
+    kind = MauiOverTorque
