@@ -93,7 +93,7 @@ def _object(values: Attributes, depth: int) -> str:
 
 
 def _value(value: object, depth: int) -> str:
-    """What C reads as a number stands bare, inf and nan too, unless it begins with a zero; a backslash is not escaped."""
+    """What C reads as a number stands bare, even inf and nan, unless it begins with a zero; backslashes stay single."""
     if isinstance(value, dict):
         return _object(value, depth)
     text = str(value)
