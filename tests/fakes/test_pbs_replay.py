@@ -8,11 +8,15 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+import fxsched_fakes
 
 from .fake_pbs import Pbs, captured
 from .fake_slurm import wait_for
@@ -328,3 +332,15 @@ def test_a_torque_that_cannot_authenticate(shared: Callable[[str], Pbs], name: s
 
     pbs.plan(argv[0], "munge", calls=[])
     assert (done.returncode, done.stdout, done.stderr) == (row["rc"], row["stdout"], row["stderr"])
+
+
+@pytest.mark.parametrize("scheduler", ["pbs", "torque"])
+def test_it_is_installed_from_the_command_line(tmp_path: Path, scheduler: str) -> None:
+    source = Path(fxsched_fakes.__file__).parent.parent
+    command = [sys.executable, "-m", "fxsched_fakes", "install", str(tmp_path / "bin"), "--scheduler", scheduler]
+
+    subprocess.run(command, check=True, capture_output=True, cwd=source)
+
+    assert {"qsub", "qstat", "qdel", "qselect"} <= {path.name for path in (tmp_path / "bin").iterdir()}
+    done = subprocess.run([tmp_path / "bin" / "qselect"], check=True, capture_output=True)
+    assert (done.stdout, done.stderr) == (b"", b"")
