@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from fxsched import reasons
 from fxsched.errors import CancelRefused, OutcomeUnknown, SchedulerUnavailable, SubmitRejected
@@ -84,6 +85,7 @@ _NOT_TAKEN: Final = (
 NO_HISTORY: Final = "not configured to maintain job history"
 
 _ID: Final = re.compile(r"\d+(?:\[\d*\])?\.[A-Za-z0-9][A-Za-z0-9_.-]*", re.ASCII)
+_USAGE: Final = re.compile(rb"^(?:\[exiting\]|usage:)", re.MULTILINE)
 _KILLED: Final = range(129, 152)  # 128 and a signal's number; PBS's own numbers begin at 152
 _SIGNALS: Final = 64
 _BY_PBS: Final = 256
@@ -121,7 +123,7 @@ def parse_submit(dialect: Dialect, result: CommandResult) -> JobId:
     id = next(iter(_ids(result)[::-1]), None)
     who = dialect.name
     if result.exit_code:
-        words = quoted(result)
+        words = _words(result)
         if any(sign in words for sign in _NOT_TAKEN):
             raise SchedulerUnavailable(f"{who} cannot be reached: {words}. No job was submitted; try again later")
         if result.exit_code in _KILLED:
@@ -157,7 +159,7 @@ def check_cancel(dialect: Dialect, id: JobId, result: CommandResult) -> None:
     """
     if not result.exit_code:
         return
-    words = quoted(result)
+    words = _words(result)
     who = dialect.name
     if any(sign in words for sign in _NOT_TAKEN):
         raise SchedulerUnavailable(f"{who} cannot be reached: {words}. Nothing was cancelled; try again later")
@@ -175,7 +177,7 @@ def check_answer(dialect: Dialect, result: CommandResult) -> None:
         SchedulerUnavailable: it has not.
     """
     if result.exit_code:
-        raise no_answer(dialect, quoted(result))
+        raise no_answer(dialect, _words(result))
 
 
 def no_answer(dialect: Dialect, why: object) -> SchedulerUnavailable:
@@ -290,6 +292,14 @@ def _signal(code: int | None) -> int | None:
         if 0 < code - base <= _SIGNALS:
             return code - base
     return None
+
+
+def _words(result: CommandResult) -> str:
+    """Return what a command complained of, without the page on its usage that may follow."""
+    complaint = _USAGE.split(result.stderr, maxsplit=1)[0]
+    if result.stderr and not complaint.strip():
+        return "it was called wrongly"
+    return quoted(replace(result, stderr=complaint))
 
 
 def _ids(result: CommandResult) -> list[JobId]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 
 from ..engine import Cluster
@@ -79,7 +80,7 @@ def _chosen(cluster: Cluster, words: list[str], *, history: bool) -> tuple[list[
 
 
 def as_json(jobs: list[Job], settings: Settings, now: float) -> str:
-    """The document of 23.06.06: what looks like a number is one, and no value is what JSON forbids."""
+    """The document of 23.06.06, with the numbers and the backslashes that make it none."""
     members = [f'"timestamp":{int(now)}', f'"pbs_version":"{VERSION}"', f'"pbs_server":"{settings.name}"']
     if jobs:
         each = [f'"{full_id(job, settings)}":{_object(attributes(job, settings), 2)}' for job in jobs]
@@ -92,14 +93,15 @@ def _object(values: Attributes, depth: int) -> str:
 
 
 def _value(value: object, depth: int) -> str:
+    """What C reads as a number stands bare, even inf and nan, unless it begins with a zero; backslashes stay single."""
     if isinstance(value, dict):
         return _object(value, depth)
     text = str(value)
     try:
-        number = float(text)  # inf and nan, too: nobody's JSON can be read then (23.06.06)
+        float(text)
     except ValueError:
-        return json.dumps(text, ensure_ascii=False).replace("\\\\", "\\")  # nor is a backslash escaped
-    return text if text.lstrip("+-0.").isalpha() or not number.is_integer() else str(int(number))
+        return json.dumps(text, ensure_ascii=False).replace("\\\\", "\\")
+    return json.dumps(text) if re.match(r"-?0\d|.*[_ ]", text) else text
 
 
 def _braced(members: list[str], depth: int) -> str:

@@ -23,6 +23,7 @@ def describe(job: Job, resources: Iterable[str], _settings: Settings) -> None:
     if "walltime" in wanted:
         _walltime(job, wanted.pop("walltime"))
     job.extra["place"] = wanted.pop("place", "")
+    _place(job)
     select = wanted.pop("select", None)
     if select is not None:
         if "nodes" in wanted:
@@ -44,10 +45,10 @@ def describe(job: Job, resources: Iterable[str], _settings: Settings) -> None:
             raise _bad("nodes")
         select = f"{found[1]}:ncpus={found[2] or 1}"
     if select is None:
-        select = ":".join(["1", *(f"{name}={value}" for name, value in wanted.items()), *_one_core(wanted)])
+        chunk = [f"{name}={value}" for name, value in wanted.items() if name in _CHUNK_WIDE]
+        select = ":".join(["1", *chunk, *_one_core(wanted)])
         for name in ("ncpus", "mem"):
             _check(name, wanted.get(name, "1"))
-    _place(job)
     _select(job, select)
 
 

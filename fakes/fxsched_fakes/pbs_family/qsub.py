@@ -110,7 +110,7 @@ def _check(letter: str, value: str, dialect: Dialect) -> None:
         "o": r"[\x20-\x7e]+",
         "e": r"[\x20-\x7e]+",
         "l": r"(?!=).*",
-        "p": r"-?\d{1,4}",
+        "p": r"-?(\d{1,3}|10[01]\d|102[0-4])",
         "r": r"[yn]",
         "j": r"oe|eo|n",
     }
@@ -125,7 +125,7 @@ def _check(letter: str, value: str, dialect: Dialect) -> None:
 def _environment(options: Options, variables: Mapping[str, str]) -> dict[str, str]:
     """The variables that travel with the job: none without -v or -V."""
     chosen = dict(variables) if "V" in options else {}
-    for part in filter(None, re.split(r"(?<!\\),", options.get("v", ""))):
+    for part in re.split(r"(?<!\\),", options["v"].removesuffix(",")) if options.get("v") else ():
         name, equals, value = part.replace("\\,", ",").partition("=")
         if not name or "'" in part or '"' in part or (not equals and name not in variables):
             raise CommandError("qsub: cannot send environment with the job\n")
