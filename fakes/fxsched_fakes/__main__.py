@@ -12,7 +12,6 @@ from .model import Cause
 
 _ENDS = {"node-fail": Cause.NODE_FAILURE, "oom": Cause.MEMORY, "preempt": Cause.PREEMPTED}
 
-
 SCHEDULERS = ("docker", "lsf", "moab", "pbs", "sge", "slurm", "torque")
 
 
