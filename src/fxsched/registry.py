@@ -16,6 +16,7 @@ GROUP: Final = "fxsched.adapters"
 
 BUILT_IN: Final = {
     "local": "fxsched_process.adapter:ProcessAdapter",
+    "lsf": "fxsched_lsf.adapter:LsfAdapter",
     "slurm": "fxsched_slurm.adapter:SlurmAdapter",
 }
 
