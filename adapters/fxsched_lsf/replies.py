@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from fxsched import reasons
 from fxsched.errors import CancelRefused, OutcomeUnknown, SchedulerUnavailable, SubmitRejected
 from fxsched.jobs import EndCause, JobId, JobState, JobStatus
-from fxsched.kit import by_token, quoted
+from fxsched.kit import by_token
 from fxsched_lsf.reasons import sentence
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ def parse_submit(result: CommandResult) -> JobId:
     """
     found = _SUBMITTED.findall(result.text.rpartition("\n")[0])  # half a line is half an answer
     if result.exit_code:
-        words = quoted(result)
+        words = _words(result)
         if found:
             raise OutcomeUnknown(f"bsub ended with exit code {result.exit_code}, but after it had made job {found[-1]}")
         if any(sign in words for sign in _NOT_TAKEN):
@@ -274,7 +274,7 @@ def check_cancel(id: JobId, result: CommandResult) -> None:
     Raises:
         CancelRefused, SchedulerUnavailable, OutcomeUnknown: as its words tell.
     """
-    words = quoted(result)
+    words = _words(result)
     # "Operation is in progress": the job's host does not answer; LSF will end the job when it does.
     if not result.exit_code or any(sign in words for sign in (*_NOTHING_TO_KILL, "Operation is in progress")):
         return
@@ -285,17 +285,21 @@ def check_cancel(id: JobId, result: CommandResult) -> None:
     raise CancelRefused(f"LSF refused to cancel job {id}: {words}")
 
 
+def _words(result: CommandResult) -> str:
+    """Return what a command complained of, on one line. It begins with what is wrong, as in ``night: No such queue``."""
+    return " ".join(result.complaint.split()) or f"exit code {result.exit_code}"
+
+
 def _said(result: CommandResult) -> str:
     if result.exit_code or not result.stdout:
-        return quoted(result)
+        return _words(result)
     return f"bjobs printed no whole list, but ends in {result.text.strip()[-200:]!r}"
 
 
 def _paragraphs(text: str) -> list[tuple[str, str]]:
-    text = _FOLD.sub("", text)
-    begins = list(_PARAGRAPH.finditer(text))
-    ends = [*(begin.start() for begin in begins[1:]), len(text)]
-    return [(begin[1], text[begin.start() : end]) for begin, end in zip(begins, ends, strict=True)]
+    """Return each job's id and paragraph, with its lines unfolded."""
+    parts = _PARAGRAPH.split(_FOLD.sub("", text))
+    return [(id, f"Job <{id}>,{rest}") for id, rest in zip(parts[1::2], parts[2::2], strict=True)]
 
 
 def _story(id: str, word: str, text: str, listed: list[str], now: datetime, *, source: str = _SOURCE) -> JobStatus:

@@ -100,6 +100,7 @@ class Settings(Record):
     """How a cluster is set up; written once, by the installation. Times in seconds, memory in MiB."""
 
     scheduler: str = "slurm"
+    dialect: str = ""  # which form its commands have, where a scheduler has several
     name: str = "test"
     nodes: list[Node] = []  # noqa: RUF012
     queues: list[Queue] = []  # noqa: RUF012
