@@ -40,7 +40,7 @@ _MONTH: Final = f"(?P<month>{'|'.join(_MONTHS)})"
 _WHEN: Final = rf"{_MONTH} +(?P<day>\d\d?) (?P<hour>\d\d):(?P<minute>\d\d)(?::(?P<second>\d\d))?(?: (?P<year>\d{{4}}))?"
 _TIME: Final = re.compile(_WHEN, re.ASCII)
 _EVENT: Final = re.compile(rf"^(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun) {_WHEN}: (?P<text>.*)$", re.ASCII | re.MULTILINE)
-_WIDE_ROW: Final = re.compile(rf"^(\d+) .* (\S+) {_WHEN}\s*$", re.ASCII)
+_WIDE_ROW: Final = re.compile(rf"^(\d+) .* (\S+) +{_WHEN}\s*$", re.ASCII)
 _HISTORY_ROW: Final = re.compile(r"^(\d+) +\S+ +(\S+)(?: +\d+){7}\s*$", re.ASCII)
 # A paragraph begins with the job's name and goes on, where it is folded, behind 21 blanks.
 _PARAGRAPH: Final = re.compile(r"^Job <(\d+)>,", re.ASCII | re.MULTILINE)
@@ -286,7 +286,7 @@ def check_cancel(id: JobId, result: CommandResult) -> None:
 
 
 def _words(result: CommandResult) -> str:
-    """Return what a command complained of, on one line. It begins with what is wrong, as in ``night: No such queue``."""
+    """Return what a command complained of, on one line. It begins with what is wrong: ``night: No such queue``."""
     return " ".join(result.complaint.split()) or f"exit code {result.exit_code}"
 
 
