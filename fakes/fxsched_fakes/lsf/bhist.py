@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from ..engine import Cluster
 from ..frame import CommandError, Reply
 from ..model import Cause, Job, Settings, State
-from .bjobs import folded, heading, started
+from .bjobs import files, folded, heading, started
 from .options import parse
 from .values import end, end_reason, long_time, modern, remembered
 
@@ -57,11 +57,15 @@ def _paragraph(job: Job, settings: Settings, now: float, variables: Mapping[str,
     # The heading is not folded in volclava 2.2.
     head = heading(job)
     text = "\n" + (folded(head) if modern(settings) else f"{head}\n")
-    text += event(job.submitted, f"Submitted from host <vm>, to Queue <{job.queue}>, CWD <{job.workdir}>;")
+    text += event(
+        job.submitted, f"Submitted from host <vm>, to Queue <{job.queue}>, CWD <{job.extra['cwd']}>{files(job)};"
+    )
     if job.on and job.started is not None:
         text += event(job.started, f"{started(job, settings, 'Dispatched', 'to')};")
         text += event(job.started, "Starting (Pid 4217);")
-        text += event(job.started, f"Running with execution home </home>, Execution CWD <{job.workdir}>;")
+        text += event(
+            job.started, f"Running with execution home </home>, Execution CWD <{job.workdir}>, Execution Pid <4217>;"
+        )
     if job.state == State.ENDED and job.ended is not None:
         if job.cause == Cause.CANCELLED:
             text += event(job.ended, f"Signal <KILL> requested by user or administrator <{job.user}>;")

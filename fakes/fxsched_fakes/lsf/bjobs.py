@@ -86,11 +86,10 @@ def _paragraph(job: Job, settings: Settings, variables: Mapping[str, str]) -> st
     def event(at: float, text: str) -> str:
         return _folded(f"{long_time(at, settings, variables)}: {text}", settings)
 
-    held = " with hold" if job.held and job.state == State.QUEUED else ""
     text = "\n" + _folded(heading(job, f"Status <{word(job)}>, Queue <{job.queue}>, "), settings)
-    text += event(job.submitted, f"Submitted from host <vm>{held}, CWD <{job.workdir}>{_files(job)};")
+    text += event(job.submitted, f"Submitted from host <vm>{job.extra['hold']}, CWD <{job.extra['cwd']}>{files(job)};")
     if job.state == State.QUEUED:
-        text += f" PENDING REASONS:\n {waits_for(job)}: {len(settings.nodes)} hosts;\n"
+        text += f" PENDING REASONS:\n {waits_for(job, settings)};\n"
     elif job.on and job.started is not None:
         text += event(job.started, f"{started(job, settings)}, Execution Home </home>, Execution CWD <{job.workdir}>;")
     if word(job) == "USUSP":
@@ -126,7 +125,7 @@ def started(job: Job, settings: Settings, verb: str = "Started", link: str = "on
     return f"{verb} {link} {f'{len(slots)} Hosts/Processors ' if len(slots) > 1 else ''}{names}"
 
 
-def _files(job: Job) -> str:
+def files(job: Job) -> str:
     text = f", Output File <{job.extra['stdout']}>"
     if job.extra["stderr"]:
         text += f", Error File <{job.extra['stderr']}>"
@@ -181,9 +180,7 @@ _COMMON: dict[str, _Column] = {
 _ADDED: dict[str, _Column] = {
     "EXIT_CODE": lambda job, *_: str(exit_code(job) or "-") if job.state == State.ENDED else "-",
     "EXIT_REASON": lambda job, settings, _: end_reason(job, settings).rstrip(".") or "-",
-    "PEND_REASON": lambda job, settings, _: (
-        f"{waits_for(job)}: {len(settings.nodes)} hosts;" if job.state == State.QUEUED else "-"
-    ),
+    "PEND_REASON": lambda job, settings, _: f"{waits_for(job, settings)};" if job.state == State.QUEUED else "-",
 }
 
 

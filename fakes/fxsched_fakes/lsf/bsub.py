@@ -17,8 +17,7 @@ from .options import Options, parse
 from .values import modern
 
 _LETTERS = (
-    "K E= T= w= f= k= R= m= J= L= u= i= o= e= n= q= b= t= sp= "
-    "s= c= W= F= D= S= C= M= P= p= v= Ip Is I r H x N B h V G= X="
+    "K E= T= w= f= k= R= m= J= L= u= i= o= e= n= q= b= t= sp= s= c= W= F= D= S= C= M= P= p= v= Ip Is I r H x N B h V X="
 )
 _WORDS = "app= cwd= env= eo= gpu= jsdl= oo= outdir= rn rnc sla= ti U= g="
 _UNITS = {"": 1, "KB": 1 / 1024, "MB": 1, "GB": 1024, "TB": 1024**2}
@@ -38,7 +37,9 @@ def run(cluster: Cluster, arguments: list[str], variables: Mapping[str, str]) ->
     for unsupported in ("K", "I", "Ip", "Is"):
         if unsupported in options:
             raise CommandError(f"bsub: this fake does not simulate -{unsupported}\n", 255)
-    job = _describe(options, settings, " ".join(words) or script.decode("utf-8", "surrogateescape"))
+    job = _describe(
+        options, settings, " ".join(words) or script.decode("utf-8", "surrogateescape"), variables.get("HOME", "")
+    )
     name = options.get("q") or variables.get("LSB_DEFAULTQUEUE")
     with cluster:
         cluster.submit(job, script if script.startswith(b"#!") else b"#!/bin/sh\n" + script, dict(variables))
@@ -51,7 +52,7 @@ def _directives(script: bytes) -> list[str]:
     return [word for line in lines for word in shlex.split(line.decode("utf-8", "surrogateescape"), comments=True)]
 
 
-def _describe(options: Options, settings: Settings, command: str) -> Job:
+def _describe(options: Options, settings: Settings, command: str, home: str) -> Job:
     queue = _queue(options, settings)
     name = options.get("J", command.partition("\n")[0])
     if len(options.get("J", "")) > _MOST:
@@ -61,7 +62,7 @@ def _describe(options: Options, settings: Settings, command: str) -> Job:
     user = pwd.getpwuid(os.getuid()).pw_name
     umask = os.umask(0)
     os.umask(umask)
-    directory = os.path.join(os.getcwd(), options.get("cwd", ""))
+    directory = os.path.join(os.getcwd(), options.get("cwd", "")).rstrip("/") or "/"
     job = Job(
         name=name.replace("\n", ""),
         user=user,
@@ -71,12 +72,14 @@ def _describe(options: Options, settings: Settings, command: str) -> Job:
         exclusive="x" in options,
         walltime=_walltime(options, queue),
         held=Wait.HELD_BY_USER if "H" in options else "",
-        workdir=directory.rstrip("/") or "/",
+        workdir=directory,
         wanted=_wanted(options, settings),
         after=[("ok" if kind == "done" else "any", int(id)) for kind, id in _conditions(options)],
         extra={
             "command": command.rstrip("\n").replace("\n", ";")[:300],
             "named": "yes" if "J" in options else "",
+            "hold": " with hold" if "H" in options else "",
+            "cwd": re.sub(rf"^{re.escape(home)}(?=/|$)", "$HOME", directory) if home else directory,
             "project": options.get("P", "default"),
             "stdin": options.get("i", os.devnull),
             "stdout": options.get("oo", options.get("o", os.devnull)),
@@ -108,6 +111,8 @@ def _walltime(options: Options, queue: Queue) -> int | None:
     if not found:
         raise _refusal("Bad RUNLIMIT specification", text)
     seconds = (int(found[1] or 0) * 60 + int(found[2])) * 60
+    if not seconds:
+        return queue.max_time
     if queue.max_time and seconds > queue.max_time:
         raise _refusal("Cannot exceed queue's hard limit(s)", "RUNLIMIT")
     return seconds
@@ -129,6 +134,8 @@ def _conditions(options: Options) -> list[tuple[str, str]]:
 
 
 def _needs(job: Job, options: Options, settings: Settings, queue: Queue) -> None:
+    if not re.fullmatch(r"(\d+:)?\d+(/.*)?", options.get("c", "0")):
+        raise _refusal("Bad CPULIMIT specification", options["c"])
     slots = options.get("n", "1").partition(",")[0]
     if not slots.isdecimal() or slots == "0":
         raise _refusal("Bad argument", slots)

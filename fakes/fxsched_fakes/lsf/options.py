@@ -34,7 +34,8 @@ def parse(command: str, known: str, words: list[str], *, permute: bool) -> tuple
         if name not in kinds:
             name, value = word[1], word[2:]
         if name not in kinds:
-            raise CommandError(f"{command}: illegal option -- {name}\nUsage: {command} [-h] [-V] …\n", 255)
+            complaint = f"illegal option -- {name}" if command == "bsub" else f"invalid option -- '{name}'"
+            raise CommandError(f"{command}: {complaint}\nUsage: {command} [-h] [-V] …\n", 255)
         if kinds[name]:
             if not value and not words:
                 raise CommandError(f"{command}: option requires an argument -- {name}\nUsage: {command} …\n", 255)

@@ -47,8 +47,10 @@ def word(job: Job) -> str:
     return "RUN"
 
 
-def waits_for(job: Job) -> str:
-    return _REASONS.get(job.wait, "New job is waiting for scheduling")
+def waits_for(job: Job, settings: Settings) -> str:
+    """Why, and on how many hosts."""
+    number = len(settings.nodes)
+    return f"{_REASONS.get(job.wait, 'New job is waiting for scheduling')}: {number} host{'s' if number > 1 else ''}"
 
 
 def exit_code(job: Job) -> int | None:
