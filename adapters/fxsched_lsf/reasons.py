@@ -15,9 +15,9 @@ _SENTENCES: Final = {
     "suspended by the user": reasons.HELD_BY_OWNER,
     "suspended by user": "Suspended by its owner.",
     "suspended by LSF admin": reasons.HELD_BY_ADMIN,
-    "new job is waiting for scheduling": "Waiting for LSF to look at it.",
-    "waiting for re-scheduling": "Waiting for LSF to look at it again.",
-    "waiting for rescheduling": "Waiting for LSF to look at it again.",
+    "waiting for scheduling": "",  # LSF has not looked at it yet
+    "waiting for re-scheduling": "",
+    "waiting for rescheduling": "",
     "has a specified start time": reasons.BEGIN_TIME,
     "invalid or never satisfied": reasons.DEPENDENCY_NEVER,
     "dependency condition not satisfied": reasons.DEPENDENCY,
@@ -51,7 +51,7 @@ _HOSTS: Final = re.compile(r"(: \d+ hosts?)?;?$", re.ASCII)
 
 
 def sentence(texts: Iterable[str]) -> str:
-    """Return a sentence for the reasons that LSF gives for a job, the first that says most; unknown ones are quoted."""
+    """Return a sentence for the first of LSF's reasons for a job that is known; if none is, the first is quoted."""
     unknown = ""
     for text in texts:
         text = _HOSTS.sub("", text.strip())

@@ -151,7 +151,7 @@ def test_a_bsub_that_gave_up_in_the_middle_may_have_made_a_job(words: str) -> No
 # ── bjobs -l ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 PARAGRAPHS: dict[str, tuple[JobState, EndCause | None, int | None, str]] = {
-    "11-bjobs-l-1": (Q, None, None, "Waiting for LSF to look at it."),
+    "11-bjobs-l-1": (Q, None, None, ""),
     "21-bjobs-l-done-exit": (E, EndCause.FAILED, 3, ""),
     "58-bjobs-l-USUSP": (S, None, None, "Suspended by its owner."),
     "59-bjobs-l-PSUSP-bstop": (H, None, None, reasons.HELD_BY_OWNER),
@@ -171,7 +171,7 @@ PARAGRAPHS: dict[str, tuple[JobState, EndCause | None, int | None, str]] = {
     "149b-bjobs-l-52": (Q, None, None, reasons.RESOURCES),
     "163b-bjobs-l": (E, EndCause.UNKNOWN, None, ""),
     "320-bjobs-pend-window": (Q, None, None, reasons.QUEUE_STOPPED),
-    "341-bjobs-l-other-user-sees-script": (Q, None, None, "Waiting for LSF to look at it."),
+    "341-bjobs-l-other-user-sees-script": (Q, None, None, ""),
 }
 
 
@@ -597,6 +597,7 @@ def test_a_cancel_that_failed_says_what_is_known(words: str, kind: type[FxschedE
         ("User has reached the per-user job slot limit of the queue;", reasons.USER_LIMIT),
         ("The queue has reached its job slot limit;", reasons.QUEUE_LIMIT),
         ("Job was suspended by LSF admin or root while pending;", reasons.HELD_BY_ADMIN),
+        ("New job is waiting for scheduling;", ""),
         ("Moon is full: 2 hosts;", "LSF says: Moon is full."),
         ("", ""),
         ("-", "LSF says: -."),
