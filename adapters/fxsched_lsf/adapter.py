@@ -16,19 +16,16 @@ from fxsched.adapter import Adapter
 from fxsched.errors import InvalidRequest, SchedulerUnavailable
 from fxsched.jobs import JobId, JobState, JobStatus
 from fxsched_lsf.replies import (
-    COLUMNS,
     NAMES,
     answered,
     check_cancel,
     check_history,
     lacks_columns,
-    parse_columns,
-    parse_history,
     parse_history_names,
     parse_names,
-    parse_paragraphs,
     parse_submit,
 )
+from fxsched_lsf.statuses import COLUMNS, parse_columns, parse_history, parse_paragraphs
 from fxsched_lsf.submission import bsub_options, bsub_script
 
 if TYPE_CHECKING:

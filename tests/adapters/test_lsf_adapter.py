@@ -19,6 +19,7 @@ from fxsched.jobs import EndCause, JobId, JobSpec, JobState, Resources, new_toke
 from fxsched_fakes import faults
 from fxsched_lsf.adapter import CHUNK, LsfAdapter
 
+from ..contract.site import until_text
 from .lsf_recorded import LSF
 from .lsf_site import FakeLsf
 
@@ -286,8 +287,8 @@ async def test_a_job_over_its_time_says_so(lsf: FakeLsf) -> None:
 
 
 async def test_a_suspended_job_lives(lsf: FakeLsf) -> None:
-    id = await lsf.submit()
-    await lsf.until(id, JobState.RUNNING)
+    id = await lsf.submit(f"echo >{lsf.home}/runs; exec sleep 60")
+    await until_text(lsf.home / "runs")
 
     with lsf.simulation as simulation:
         simulation.suspend(simulation.jobs[int(id)])

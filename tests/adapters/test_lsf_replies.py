@@ -21,13 +21,11 @@ from fxsched_lsf.replies import (
     check_cancel,
     check_history,
     lacks_columns,
-    parse_columns,
-    parse_history,
     parse_history_names,
     parse_names,
-    parse_paragraphs,
     parse_submit,
 )
+from fxsched_lsf.statuses import parse_columns, parse_history, parse_paragraphs
 
 from ..captures import result
 from .lsf_recorded import LSF, commands
