@@ -1,1 +1,1 @@
-"""Jobs in LSF, through its commands: bsub, bjobs, bhist, bkill."""
+"""Jobs in LSF and its relatives, through their commands: bsub, bjobs, bkill, and bhist for what bjobs has forgotten."""

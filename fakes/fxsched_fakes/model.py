@@ -103,6 +103,7 @@ class Settings(Record):
     """
 
     scheduler: str = "slurm"
+    dialect: str = ""  # which form its commands have, where a scheduler has several
     name: str = "test"
     nodes: list[Node] = []  # noqa: RUF012
     queues: list[Queue] = []  # noqa: RUF012

@@ -18,6 +18,7 @@ BUILT_IN: Final = {
     "command": "fxsched_command.adapter:CommandAdapter",
     "docker": "fxsched_docker.adapter:DockerAdapter",
     "local": "fxsched_process.adapter:ProcessAdapter",
+    "lsf": "fxsched_lsf.adapter:LsfAdapter",
     "moab": "fxsched_moab.adapter:MoabAdapter",
     "pbs": "fxsched_pbs.pbs:PbsAdapter",
     "podman": "fxsched_docker.adapter:PodmanAdapter",

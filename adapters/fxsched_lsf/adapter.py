@@ -1,0 +1,190 @@
+"""``lsf``: jobs in LSF and its relatives, through their own commands, on any host that has them.
+
+Written against volclava 2.2, of the openlava family, and IBM's public documents of LSF 9 and 10.1.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final, Literal
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from fxsched.adapter import Adapter
+from fxsched.errors import InvalidRequest, SchedulerUnavailable
+from fxsched.jobs import JobId, JobState, JobStatus
+from fxsched_lsf.replies import (
+    NAMES,
+    answered,
+    check_cancel,
+    check_history,
+    lacks_columns,
+    parse_history_names,
+    parse_names,
+    parse_submit,
+)
+from fxsched_lsf.statuses import COLUMNS, parse_columns, parse_history, parse_paragraphs
+from fxsched_lsf.submission import bsub_options, bsub_script
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from fxsched.hosts import CommandResult
+    from fxsched.jobs import JobSpec, Token
+
+_ID: Final = re.compile(r"[1-9]\d{0,18}", re.ASCII)
+# Without it, clients try again for ever while the server is down or hangs, and each try submits again.
+_ONCE: Final = {"LSB_NTRIES": "1"}
+# Times without a zone are the reader's: so the reader's zone is set. The year comes where the version can print it.
+_READING: Final = {**_ONCE, "TZ": "UTC", "LSB_DISPLAY_YEAR": "Y"}
+CHUNK: Final = 1000
+"""Ids in one command."""
+
+
+class LsfAdapter(Adapter):
+    """LSF through bsub, bjobs, bkill and bhist."""
+
+    name = "LSF"
+    keeps = ("LSF_ENVDIR", "LSF_BINDIR", "LSF_LIBDIR", "LSF_SERVERDIR")
+    job_id_variable = "LSB_JOBID"
+    reserved = ("LSB_", "LSF_", "LS_")
+    # bsub carries its own environment into the job, and in a session people may wait for their commands.
+    unset = ("LSB_NTRIES",)
+
+    class Options(Struct, frozen=True):
+        """``[clusters.NAME.options]``."""
+
+        modern: bool | None = None
+        """Whether bjobs prints chosen columns, and bsub has -sla, -U and -gpu, as in LSF 9 and later; None: it is asked
+        once."""
+        history: bool | None = None
+        """Whether to ask bhist for what bjobs has forgotten; None: where bhist answers."""
+        unit_for_limits: Literal["KB", "MB", "GB", "TB", "PB", "EB"] | None = None
+        """``LSF_UNIT_FOR_LIMITS`` in lsf.conf; None where it is not set."""
+        reserve_per_slot: bool = False
+        """Whether lsb.params sets ``RESOURCE_RESERVE_PER_SLOT`` or ``RESOURCE_RESERVE_PER_TASK``."""
+        gpu_resource: str | None = None
+        """The resource that counts a host's GPUs, as in ``ngpus_physical``, to be reserved where bsub has no -gpu."""
+        commands: dict[str, str] = {}
+        """Paths of commands that are not on PATH, as in ``bsub = "/opt/lsf/bin/bsub"``."""
+        native: tuple[str, ...] = ()
+        """Further options of every bsub, before the profile's own."""
+        deadline: float = 30.0
+        """Seconds that a command may take. LSF's own give up after 10 s while the server hangs."""
+        submit_deadline: float = 60.0
+        """Seconds that bsub may take, a site's own checks (esub) included."""
+
+    options: Options
+    _old: bool = False
+    _asked: bool = False
+
+    async def submit(self, spec: JobSpec) -> JobId:
+        """Run bsub with the script on standard input."""
+        options = bsub_options(
+            replace(spec, native=(*self.options.native, *spec.native)),
+            modern=not (spec.qos or spec.reservation or spec.resources.gpus) or await self._is_modern(),
+            unit_for_limits=self.options.unit_for_limits,
+            reserve_per_slot=self.options.reserve_per_slot,
+            gpu_resource=self.options.gpu_resource,
+        )
+        return parse_submit(
+            await self.host.run(
+                self._command("bsub", *options),
+                stdin=bsub_script(spec),
+                environment=_ONCE,
+                deadline=self.options.submit_deadline,
+            )
+        )
+
+    async def status(self, ids: frozenset[JobId]) -> Mapping[JobId, JobStatus]:
+        """Ask bjobs, and bhist for what bjobs has forgotten."""
+        for id in ids:
+            _check(id)
+        found: dict[JobId, JobStatus] = {}
+        ordered = sorted(ids)
+        for begin in range(0, len(ordered), CHUNK):
+            found |= await self._bjobs(ordered[begin : begin + CHUNK])
+        forgotten = sorted(ids - found.keys())
+        if forgotten:
+            past = await self._bhist("-n", "0", "-l", *forgotten)
+            known = parse_history(past, datetime.now(UTC)) if past else {}
+            found |= {id: known[id] for id in forgotten if id in known}
+        return {id: found.get(id) or JobStatus(id=id, state=JobState.GONE, source="bjobs") for id in ids}
+
+    async def cancel(self, id: JobId) -> None:
+        """Run bkill: INT, then TERM, then KILL."""
+        await self._bkill(id)
+
+    async def kill(self, id: JobId) -> None:
+        """Run bkill with KILL alone. A job whose host does not answer ends when the host does."""
+        await self._bkill(id, "-s", "KILL")
+
+    async def find(self, token: Token) -> tuple[JobId, ...]:
+        """Look through the names of the user's own jobs, and in the history for one that ended long ago."""
+        found = (await self.submissions()).get(token, ())
+        if not found:
+            past = await self._bhist("-a", "-w")
+            found = parse_history_names(past).get(token, ()) if past else ()
+        return found
+
+    async def submissions(self) -> dict[Token, tuple[JobId, ...]]:
+        """Look through the names of the user's own jobs. (Not every version takes a pattern for a name's end.)"""
+        result = await self._ask_bjobs(("-a", "-o", NAMES), ("-a", "-w"))
+        return parse_names(result)
+
+    async def _bjobs(self, ids: Collection[JobId]) -> dict[JobId, JobStatus]:
+        result = await self._ask_bjobs(("-o", COLUMNS, *ids), ("-l", *ids))
+        parse = parse_paragraphs if self._old else parse_columns
+        return answered(ids, result, parse(result, datetime.now(UTC)))
+
+    async def _ask_bjobs(self, columns: tuple[str, ...], old: tuple[str, ...]) -> CommandResult:
+        """Ask for columns, where bjobs has them, and remember where it has none."""
+        if self.options.modern is False:
+            self._old = True
+        if not self._old:
+            result = await self._ask("bjobs", *columns)
+            if self.options.modern or not lacks_columns(result):
+                return result
+            self._old = True
+        return await self._ask("bjobs", *old)
+
+    async def _is_modern(self) -> bool:
+        if self.options.modern is None and not self._asked:
+            await self.submissions()
+            self._asked = True
+        return not self._old if self.options.modern is None else self.options.modern
+
+    async def _bhist(self, *options: str) -> CommandResult | None:
+        """Return what bhist says; None where it says nothing or must not be asked.
+
+        Raises:
+            SchedulerUnavailable: there is a history, and it could not be asked.
+        """
+        if self.options.history is False:
+            return None
+        try:
+            result = await self._ask("bhist", *options)
+            check_history(result)
+        except SchedulerUnavailable:
+            if self.options.history is None:
+                return None
+            raise
+        return result
+
+    async def _bkill(self, id: JobId, *options: str) -> None:
+        _check(id)
+        argv = self._command("bkill", *options, id)
+        check_cancel(id, await self.host.run(argv, environment=_ONCE, deadline=self.options.deadline))
+
+    async def _ask(self, command: str, *options: str) -> CommandResult:
+        return await self.ask(self._command(command, *options), environment=_READING, deadline=self.options.deadline)
+
+    def _command(self, name: str, *options: str) -> list[str]:
+        return [self.options.commands.get(name, name), *options]
+
+
+def _check(id: JobId) -> None:
+    if not _ID.fullmatch(id):
+        raise InvalidRequest(f"{id!r} is not an LSF job id")
