@@ -71,21 +71,18 @@ def decode(data: bytes, kind: type[T]) -> T:
         raise ValueError("it is nested too deeply") from error
 
 
-def write_atomically(path: Path, data: bytes, *, durable: bool) -> None:
-    """Write ``data`` to ``path``, mode 0600: a reader finds the former content or this one, whole.
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write ``data`` to ``path``, mode 0600, so that it survives a power cut.
 
-    Args:
-        path: where; its directory is made if need be.
-        data: the content.
-        durable: whether it must survive a power cut from here on.
+    A reader finds the former content or this one, whole.
 
     Raises:
         OSError: it could not be written; what was there before still is.
     """
-    with _written(path, data, durable=durable) as temporary:
+    with _written(path, data) as temporary:
         replaces = os.path.exists(path)
         os.rename(temporary, path)
-    if durable and not replaces:  # else the name is on disk already; under it, the former content is whole too
+    if not replaces:  # else the name is on disk already; under it, the former content is whole too
         sync_directory(path.parent)
 
 
@@ -96,18 +93,18 @@ def create_whole(path: Path, data: bytes) -> None:
         FileExistsError: there is one.
         OSError: it could not be written, and is not there.
     """
-    with _written(path, data, durable=True) as temporary:
+    with _written(path, data) as temporary:
         os.link(temporary, path)
         os.unlink(temporary)
 
 
 @contextmanager
-def _written(path: Path, data: bytes, *, durable: bool) -> Iterator[str]:
-    """Give a file beside ``path`` that holds ``data``, to be given its name; none is left if that fails."""
+def _written(path: Path, data: bytes) -> Iterator[str]:
+    """Give a file beside ``path`` that holds ``data`` on disk, to be given its name; none is left if that fails."""
     make_directory(path.parent)
     temporary = f"{path.parent}/.{path.name}.{os.urandom(6).hex()}"
     try:
-        write_new(temporary, data, durable=durable)
+        write_new(temporary, data, durable=True)
         yield temporary
     except OSError:
         with suppress(OSError):
@@ -126,6 +123,24 @@ def sync_directory(path: Path) -> None:
         os.fsync(directory)
     finally:
         os.close(directory)
+
+
+def overwrite(path: Path, data: bytes) -> None:
+    """Write ``data`` over what is in a file, mode 0600: a reader may find some of each.
+
+    To replace a file that is written often is no way: ext4 takes ever longer to find an inode where many have just
+    been freed.
+
+    Raises:
+        OSError: it could not be written.
+    """
+    make_directory(path.parent)
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        _write_all(file, data)
+        os.ftruncate(file, len(data))
+    finally:
+        os.close(file)
 
 
 def append_line(path: Path, line: bytes) -> None:

@@ -277,7 +277,7 @@ class Ledger:
     def _write(self, folder: Path, entry: Entry) -> None:
         try:
             make_directory(self.state)
-            write_atomically(folder / _file(entry.token), msgspec.json.encode(entry), durable=True)
+            write_atomically(folder / _file(entry.token), msgspec.json.encode(entry))
         except OSError as error:
             raise _unwritable(folder, error) from error
 

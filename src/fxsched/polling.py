@@ -16,6 +16,7 @@ import random
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
+from zlib import crc32
 
 import anyio
 import msgspec
@@ -23,7 +24,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from fxsched.errors import InvalidRequest, SchedulerUnavailable
-from fxsched.files import check_own, decode, make_directory, now, write_atomically
+from fxsched.files import check_own, decode, make_directory, now, overwrite
 from fxsched.jobs import JobId, JobStatus, Moment
 
 if TYPE_CHECKING:
@@ -121,19 +122,20 @@ class Poller:
             check_own(self._snapshot.parent)
             mark = self._mark()
             if mark != self._seen[0]:
-                self._seen = (mark, decode(self._snapshot.read_bytes(), Snapshot))
+                self._seen = (mark, _read(self._snapshot.read_bytes()))
             return self._seen[1]
         except (OSError, ValueError):
             return Snapshot()
 
     def _mark(self) -> tuple[int, int, int]:
-        """Return what tells that the snapshot's file is another: it is replaced, never changed."""
+        """Return what tells that somebody else has written the snapshot."""
         status = os.stat(self._snapshot)
         return (status.st_ino, status.st_mtime_ns, status.st_size)
 
     def _write(self, snapshot: Snapshot) -> None:
         with suppress(OSError):  # a snapshot spares questions; without one, more are asked
-            write_atomically(self._snapshot, msgspec.json.encode(snapshot), durable=False)
+            content = msgspec.json.encode(snapshot)
+            overwrite(self._snapshot, _sum(content) + content)
             self._seen = (self._mark(), snapshot)
 
     def _resting(self, snapshot: Snapshot, error: SchedulerUnavailable) -> Snapshot:
@@ -160,6 +162,22 @@ class Poller:
                 yield
             finally:
                 os.close(descriptor)
+
+
+def _read(data: bytes) -> Snapshot:
+    """Return the snapshot that was written whole.
+
+    Raises:
+        ValueError: it was not, or not yet: only who has the lock is sure to find it whole.
+    """
+    line, _, content = data.partition(b"\n")
+    if _sum(content) != line + b"\n":
+        raise ValueError("torn")
+    return decode(content, Snapshot)
+
+
+def _sum(content: bytes) -> bytes:
+    return b"%08x\n" % crc32(content)
 
 
 def _try_lock(descriptor: int) -> bool:

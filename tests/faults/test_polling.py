@@ -15,6 +15,7 @@ import anyio
 import msgspec
 import pytest
 
+from fxsched import polling
 from fxsched.errors import SchedulerUnavailable
 from fxsched.jobs import JobId, JobState, JobStatus
 from fxsched.polling import LONGEST_REST, Poller, Snapshot
@@ -215,7 +216,19 @@ DAMAGED = {
 }
 
 
-@pytest.mark.parametrize("content", DAMAGED.values(), ids=DAMAGED)
+ENDED = msgspec.json.encode(
+    Snapshot(statuses={ONE: JobStatus(id=ONE, state=JobState.ENDED, observed_at=datetime.now(UTC))})
+)
+TORN = {
+    "no sum": ENDED,
+    "half": polling._sum(ENDED) + ENDED[:-20],
+    "of two": polling._sum(ENDED) + ENDED.replace(b"ended", b"queue"),
+}
+
+
+@pytest.mark.parametrize(
+    "content", [*(polling._sum(c) + c for c in DAMAGED.values()), *TORN.values(), b""], ids=[*DAMAGED, *TORN, "empty"]
+)
 def test_a_damaged_snapshot_is_as_good_as_none(tmp_path: Path, content: bytes) -> None:
     adapter = Asked()
     asking = poller(adapter, tmp_path)
@@ -252,7 +265,7 @@ def test_a_full_disk_is_no_reason_not_to_answer(tmp_path: Path, monkeypatch: pyt
         raise OSError(28, os.strerror(28))
 
     monkeypatch.setattr("os.fsync", full)
-    monkeypatch.setattr("fxsched.polling.write_atomically", lambda *_, **__: full())
+    monkeypatch.setattr("fxsched.polling.overwrite", full)
 
     assert anyio.run(poller(Asked(), tmp_path).status, [ONE])[ONE].state is JobState.RUNNING
 
