@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from fxsched.jobs import JobId, JobState, JobStatus
-from fxsched.kit import by_token, quoted
+from fxsched.kit import by_token
 from fxsched_pbs.family import PbsFamily
 from fxsched_pbs.records import read_json, read_text
 from fxsched_pbs.replies import (
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 FEW: Final = 4
 """So many jobs that have ended are asked for one by one. Each is a connection from a privileged port, of which a
 machine has few: one qstat with 1,000 ids took 127 s (23.06), and one for everything, history and all, 0.06 s."""
-_NO_SUCH_FORM: Final = "invalid option"
+_NO_SUCH_FORM: Final = b"invalid option"
 
 
 class PbsAdapter(PbsFamily):
@@ -68,7 +68,7 @@ class PbsAdapter(PbsFamily):
         """Select the jobs that bear the token's name, among those that have ended too where PBS remembers them."""
         if self._history:
             result = await self._ask("qselect", "-x", "-N", job_name(token))
-            if NO_HISTORY not in quoted(result):
+            if NO_HISTORY not in result.stderr:
                 return parse_selection(OPENPBS, result)
             self._history = False
         return await super().find(token)
@@ -111,10 +111,9 @@ class PbsAdapter(PbsFamily):
             past = ["-x"] if history and self._history else []
             form = ["-F", "json"] if self._json else []
             result = await self._ask("qstat", *past, "-f", *form, *ids)
-            words = quoted(result)
-            if past and NO_HISTORY in words:
+            if past and NO_HISTORY in result.stderr:
                 self._history = False
-            elif form and result.exit_code and _NO_SUCH_FORM in words:
+            elif form and result.exit_code and _NO_SUCH_FORM in result.stderr:
                 self._json = False
             elif result.exit_code:
                 break

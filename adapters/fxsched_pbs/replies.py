@@ -82,7 +82,7 @@ _NOT_TAKEN: Final = (
     "too busy to service this request",
     "No free connections",
 )
-NO_HISTORY: Final = "not configured to maintain job history"
+NO_HISTORY: Final = b"not configured to maintain job history"
 
 _ID: Final = re.compile(r"\d+(?:\[\d*\])?\.[A-Za-z0-9][A-Za-z0-9_.-]*", re.ASCII)
 _USAGE: Final = re.compile(rb"^(?:\[exiting\]|usage:)", re.MULTILINE)

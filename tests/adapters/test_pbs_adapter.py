@@ -180,6 +180,14 @@ async def test_that_there_is_no_history_is_learnt_once() -> None:
     assert ["-x" in argv for argv in commands] == [True, False, False, False]
 
 
+async def test_what_a_job_holds_is_no_word_of_the_server() -> None:
+    text = OPENPBS.row("26-state-R-xt-json")["stdout"].replace("/home/alice", NO_HISTORY.stderr.decode().strip())
+    adapter, commands = scripted(lambda _: CommandResult(0, text.encode(), b""))
+
+    assert (await adapter.status(frozenset([JobId("287.vm")])))[JobId("287.vm")].state is JobState.RUNNING
+    assert len(commands) == 1
+
+
 async def test_without_history_a_token_is_looked_for_among_the_living() -> None:
     """qselect -x then says so on stderr, with exit status 0 and no id: which is no answer."""
 
