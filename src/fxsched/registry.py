@@ -16,6 +16,7 @@ GROUP: Final = "fxsched.adapters"
 
 BUILT_IN: Final = {
     "local": "fxsched_process.adapter:ProcessAdapter",
+    "sge": "fxsched_sge.adapter:GridEngineAdapter",
     "slurm": "fxsched_slurm.adapter:SlurmAdapter",
 }
 

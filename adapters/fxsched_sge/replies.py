@@ -1,0 +1,415 @@
+"""What qsub, qstat, qacct and qdel print → ids, statuses, errors. Pure.
+
+Sources: qstat(1), qacct(1), sge_status(5), and what Grid Engine 8.1.9 was seen to print. Its XML is none: "<" becomes
+"%lt;", and bytes of any kind stand in names. So it is read element by element, and a bad one spoils only itself.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
+
+from fxsched import reasons
+from fxsched.errors import CancelRefused, OutcomeUnknown, SchedulerUnavailable, SubmitRejected
+from fxsched.hosts import CommandResult
+from fxsched.jobs import EndCause, JobId, JobState, JobStatus
+from fxsched.kit import by_token, quoted
+from fxsched_sge.reasons import parked, waiting
+from fxsched_sge.submission import STAND_IN
+
+if TYPE_CHECKING:
+    from fxsched.jobs import Token
+
+_ID: Final = re.compile(r"(\d+)(?:\.\d+-\d+:\d+)?", re.ASCII)
+_NUMBER: Final = re.compile(r"\d{1,18}", re.ASCII)
+_LIST: Final = re.compile(r"<job_info\b.*</job_info>\s*</job_info>\s*$", re.DOTALL)
+_DETAILS: Final = re.compile(
+    r"(?:<detailed_job_info\b.*</detailed_job_info>|<unknown_jobs\b.*</unknown_jobs>)\s*$", re.DOTALL
+)
+_ROW: Final = re.compile(r"<job_list\b.*?</job_list>", re.DOTALL)
+_JOB: Final = re.compile(r"<JB_job_number>.*?(?=<JB_job_number>|</djob_info>)", re.DOTALL)
+_NOTE: Final = re.compile(
+    r"((?:<ULNG_value>\d+</ULNG_value>|(?!<MES_message>).)*)<MES_message>(.*?)</MES_message>", re.DOTALL
+)
+_NOTED: Final = re.compile(r"<ULNG_value>(\d+)</ULNG_value>", re.ASCII)
+_RULE: Final = re.compile(r"^=+$", re.MULTILINE)
+_KILLED: Final = 128 + 9
+_SIGNALS: Final = 64
+_PARKED: Final = "E"
+_SUSPENDED: Final = frozenset("sSTNP")
+_HAS_A_HOST: Final = 0x40 | 0x80  # JTRANSFERING, JRUNNING in JAT_status
+
+# A command that says one of these may have worked: the request had been sent.
+_MAYBE_TAKEN: Final = ("answer list from qmaster", "failed receiving gdi request", "got read error", "timeout error")
+# These come before anything is sent.
+_NOT_TAKEN: Final = (
+    "unable to send message to qmaster",
+    "unable to contact qmaster",
+    "got select error",
+    "SGE_ROOT directory",
+    "cell directory",
+    "Please set the environment variable",
+)
+
+# Codes of qacct's "failed" that have a meaning of their own; the words of all others are quoted.
+_LIMIT: Final = 37
+_RUN_AGAIN: Final = (24, 25)
+_AFTER_JOB: Final = 100
+_APPLICATION_ERROR: Final = 30
+_HOST_LOST: Final = (1, 3, 4, 18, 19)
+
+
+class Detail(Struct, frozen=True):
+    """What ``qstat -j`` tells of one job."""
+
+    id: JobId
+    name: str
+    submitted_at: datetime | None
+    placed: bool
+    """It has a host: it runs, or is about to."""
+    after_others: bool
+    """It waits for other jobs."""
+    errors: tuple[str, ...]
+    """Why it was parked."""
+    notes: tuple[str, ...]
+    """What the scheduler notes of it, where the site lets it."""
+    general: tuple[str, ...]
+    """What the scheduler notes of all jobs."""
+
+
+def parse_submit(result: CommandResult) -> JobId:
+    """Return the id that ``qsub -terse`` printed on a line of its own, whatever else a site prints around it.
+
+    Raises:
+        SubmitRejected, SchedulerUnavailable, OutcomeUnknown: as its words tell.
+    """
+    whole = result.text.split("\n")[:-1]  # half an id is another job's
+    found = (_ID.fullmatch(line.strip()) for line in reversed(whole))
+    id = next((JobId(match[1]) for match in found if match), None)
+    if result.exit_code:
+        words = _words(result)
+        if any(sign in words for sign in _MAYBE_TAKEN):
+            raise OutcomeUnknown(f"Grid Engine did not confirm the job: {words}")
+        if any(sign in words for sign in _NOT_TAKEN):
+            raise SchedulerUnavailable(f"Grid Engine cannot be reached: {words}. No job was submitted; try again later")
+        if result.exit_code > 128:
+            raise OutcomeUnknown(f"qsub was killed by signal {result.exit_code - 128}")
+        if id is not None:  # with -sync, qsub ends as the job does
+            raise OutcomeUnknown(f"qsub ended with exit code {result.exit_code}, but after it had printed {id}")
+        raise SubmitRejected(f"Grid Engine refused the job: {words}")
+    if id is not None:
+        return id
+    raise OutcomeUnknown(f"qsub ended well, but printed no job id: {result.text.strip()[:200]!r}")
+
+
+# ── qstat ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def listing(result: CommandResult) -> str:
+    """Return what ``qstat -xml`` printed, if it is a list from its beginning to its end.
+
+    Only a whole list says that a job is *not* there. A wrapper's message, a login's banner or the first half of a list
+    with exit status 0 would otherwise end sessions that live, and make twins of them.
+
+    Raises:
+        SchedulerUnavailable: qstat failed, or printed something else.
+    """
+    return _whole(result, _LIST)
+
+
+def details(result: CommandResult) -> str:
+    """Return what ``qstat -j … -xml`` printed, if it is whole: as :func:`listing`."""
+    return _whole(result, _DETAILS)
+
+
+def parse_list(text: str) -> dict[JobId, JobStatus]:
+    """Return the status in each row of ``qstat -s az -xml``, with times in UTC.
+
+    A job that is over has the cause UNKNOWN: the list does not tell it. A parked one is HELD.
+    """
+    found: dict[JobId, JobStatus] = {}
+    for row in _ROW.findall(text):
+        id, word = _field(row, "JB_job_number"), _field(row, "state")
+        if not _NUMBER.fullmatch(id) or not word.isalpha():
+            continue
+        state = _state(word)
+        started = state in (JobState.RUNNING, JobState.SUSPENDED)
+        status = JobStatus(
+            id=JobId(id),
+            state=state,
+            name=_field(row, "JB_name"),
+            native_state=word,
+            reason=reasons.PREPARING if "t" in word and state is JobState.QUEUED else "",
+            cause=EndCause.UNKNOWN if state is JobState.ENDED else None,
+            nodes=_host(_field(row, "queue_name")) if started else (),
+            submitted_at=_time(_field(row, "JB_submission_time")),
+            started_at=_time(_field(row, "JAT_start_time")) if started else None,
+            source="qstat",
+        )
+        found.setdefault(JobId(id), status)  # the tasks of an array: those that run come first
+    return found
+
+
+def parse_names(text: str) -> dict[Token, tuple[JobId, ...]]:
+    """Return the ids in the rows of a list whose job's name ends in a token, by that token, the lowest id first."""
+    return by_token((status.id, status.name) for status in parse_list(text).values())
+
+
+def parse_details(text: str) -> dict[JobId, Detail]:
+    """Return what ``qstat -j … -xml`` tells of each job; what it does not know is not there."""
+    jobs, _, notes = text.partition("</djob_info>")
+    own, general = _notes(notes)
+    found: dict[JobId, Detail] = {}
+    for job in _JOB.findall(f"{jobs}</djob_info>"):
+        id = _field(job, "JB_job_number")
+        if not _NUMBER.fullmatch(id):
+            continue
+        status = _field(job, "JAT_status")
+        found[JobId(id)] = Detail(
+            id=JobId(id),
+            name=_field(job, "JB_job_name"),
+            submitted_at=_moment(_field(job, "JB_submission_time")),
+            placed=bool(_NUMBER.fullmatch(status) and int(status) & _HAS_A_HOST),
+            after_others="<job_predecessors>" in job,
+            errors=tuple(map(_plain, re.findall(r"<QIM_message>(.*?)</QIM_message>", job, re.DOTALL))),
+            notes=tuple(own.get(id, ())),
+            general=general,
+        )
+    return found
+
+
+def parked_status(status: JobStatus) -> bool:
+    """Whether a job stands in the state "Eqw": it could not be started, and will not be by itself."""
+    return _PARKED in status.native_state
+
+
+def ended_in_error(status: JobStatus, detail: Detail | None) -> JobStatus:
+    """Return the end of a job that was parked."""
+    return JobStatus(
+        id=status.id,
+        state=JobState.ENDED,
+        name=status.name,
+        native_state=status.native_state,
+        reason=parked(detail.errors if detail else ()),
+        cause=EndCause.FAILED,
+        submitted_at=status.submitted_at,
+        source="qstat",
+    )
+
+
+def why_it_waits(status: JobStatus, detail: Detail, *, held_by_user: bool) -> str:
+    """Return a sentence for a job that waits, or nothing where the scheduler does not tell."""
+    if status.state is JobState.HELD:
+        if detail.after_others:
+            return reasons.DEPENDENCY
+        return reasons.HELD_BY_OWNER if held_by_user else reasons.HELD_BY_ADMIN
+    return status.reason or waiting(detail.notes, detail.general)
+
+
+def status_from(detail: Detail) -> JobStatus:
+    """Return the status of a job that no list shows, but that ``qstat -j`` knows: it is alive."""
+    return JobStatus(
+        id=detail.id,
+        state=JobState.RUNNING if detail.placed else JobState.QUEUED,
+        name=detail.name,
+        reason="" if detail.placed else waiting(detail.notes, detail.general),
+        submitted_at=detail.submitted_at,
+        source="qstat",
+    )
+
+
+def _state(word: str) -> JobState:
+    """Return what qstat's letters mean; a letter that nobody knows makes a live job."""
+    if word == "z":
+        return JobState.ENDED
+    if _PARKED in word:
+        return JobState.HELD
+    if _SUSPENDED & set(word):
+        return JobState.SUSPENDED
+    if "r" in word:  # also "hr": a hold is for the next time
+        return JobState.RUNNING
+    if "h" in word and {"q", "w"} & set(word):
+        return JobState.HELD
+    return JobState.QUEUED if {"q", "w", "t"} & set(word) else JobState.RUNNING
+
+
+def _notes(text: str) -> tuple[dict[str, list[str]], tuple[str, ...]]:
+    own: dict[str, list[str]] = {}
+    text, _, general = text.partition("<SME_global_message_list>")
+    for before, note in _NOTE.findall(text):
+        for id in _NOTED.findall(before):
+            own.setdefault(id, []).append(_plain(note))
+    return own, tuple(_plain(note) for _, note in _NOTE.findall(general))
+
+
+# ── qacct ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def accounts(result: CommandResult) -> str:
+    """Return what ``qacct -j`` printed, which is nothing where no such job is in the books yet.
+
+    Raises:
+        SchedulerUnavailable: the books cannot be read here.
+    """
+    if not result.exit_code:
+        return result.text
+    if re.search(r"job (?:id|name) .* not found", result.complaint, re.DOTALL):
+        return ""
+    raise SchedulerUnavailable(f"Grid Engine's accounts could not be read: {quoted(result)}")
+
+
+def parse_accounts(text: str) -> dict[JobId, JobStatus]:
+    """Return the end that each record of ``qacct -j`` tells, with times in UTC. Of several runs, the last counts."""
+    found: dict[JobId, JobStatus] = {}
+    for record in _RULE.split(text):
+        pairs = (line.partition(" ") for line in record.splitlines())
+        fields = {name: value.strip() for name, _, value in pairs}
+        id = fields.get("jobnumber", "")
+        if _NUMBER.fullmatch(id) and "failed" in fields and "exit_status" in fields:
+            found[JobId(id)] = _account(JobId(id), fields)
+    return found
+
+
+def _account(id: JobId, fields: dict[str, str]) -> JobStatus:
+    failed, _, words = fields["failed"].partition(":")
+    code = _number(failed)
+    status = _number(fields["exit_status"].partition(" ")[0])
+    started = _date(fields.get("start_time", ""))
+    cause, reason, signal = _cause(code, words, status, fields)
+    exit_code = None if signal or started is None or status == STAND_IN else status
+    return JobStatus(
+        id=id,
+        state=JobState.ENDED,
+        name=fields.get("jobname", ""),
+        native_state=" ".join(fields["failed"].split()),
+        reason=reason,
+        cause=cause,
+        exit_code=exit_code,
+        signal=signal,
+        nodes=(fields["hostname"],) if started and fields.get("hostname") else (),
+        submitted_at=_date(fields.get("qsub_time", "")),
+        started_at=started,
+        ended_at=_date(fields.get("end_time", "")),
+        source="qacct",
+    )
+
+
+def _cause(
+    code: int | None, words: str, status: int | None, fields: dict[str, str]
+) -> tuple[EndCause, str, int | None]:
+    """Return cause, reason and signal of an end. Source: sge_status(5), "failed"."""
+    if code == 0:
+        return (EndCause.FAILED if status else EndCause.COMPLETED), "", None
+    if code == _LIMIT:
+        return _limit(fields), "", None
+    if code in _RUN_AGAIN:  # it was to run again, and was deleted before
+        return EndCause.CANCELLED, "", None
+    if code == _AFTER_JOB and status == _KILLED:
+        # What qdel does, and hardly anything else does to the job's own shell. Grid Engine notes no difference.
+        return EndCause.CANCELLED, "", _KILLED - 128
+    if code == _AFTER_JOB and status is not None and 128 < status <= 128 + _SIGNALS:
+        return EndCause.FAILED, "", status - 128
+    if code == _APPLICATION_ERROR:
+        return EndCause.FAILED, parked(["exit_status of job start = 100"]), None
+    cause = EndCause.NODE_FAILURE if code in _HOST_LOST else EndCause.FAILED
+    return cause, reasons.said("Grid Engine", f"failed {words.strip()}" if words.strip() else ""), None
+
+
+def _limit(fields: dict[str, str]) -> EndCause:
+    """Return which limit was it: one code stands for time and memory."""
+    asked = re.search(r"h_vmem=(\d+(?:\.\d+)?)([KMGkmg]?)", fields.get("category", ""))
+    used = re.match(r"(\d+(?:\.\d+)?)([KMGT]?)B", fields.get("maxvmem", ""))
+    if asked and used and _size(*used.groups()) >= _size(*asked.groups()):
+        return EndCause.MEMORY
+    return EndCause.WALLTIME
+
+
+# ── qdel ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def check_cancel(id: JobId, result: CommandResult) -> None:
+    """Raise unless qdel worked, or had nothing left to delete. It writes its errors to standard output.
+
+    Raises:
+        CancelRefused, SchedulerUnavailable, OutcomeUnknown: as its words tell.
+    """
+    both = CommandResult(result.exit_code, b"", result.stdout + b"\n" + result.stderr)
+    words = _words(both)
+    if re.search(rf'job "?{id}"? does not exist|job {id} is already in deletion', words):
+        return
+    if not result.exit_code:
+        return
+    if any(sign in words for sign in _MAYBE_TAKEN) or result.exit_code > 128:
+        raise OutcomeUnknown(f"Grid Engine did not confirm that it deletes job {id}: {words}")
+    if any(sign in words for sign in _NOT_TAKEN):
+        raise SchedulerUnavailable(f"Grid Engine cannot be reached: {words}. Nothing was cancelled; try again later")
+    raise CancelRefused(f"Grid Engine refused to delete job {id}: {words}")
+
+
+# ── words ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _whole(result: CommandResult, form: re.Pattern[str]) -> str:
+    if result.exit_code:
+        raise SchedulerUnavailable(f"Grid Engine could not be asked: {_words(result)}")
+    found = form.search(result.text)
+    if not found:
+        end = result.text.strip()[-200:]
+        raise SchedulerUnavailable(f"Grid Engine could not be asked: qstat printed no whole list, but ends in {end!r}")
+    return found[0]
+
+
+def _words(result: CommandResult) -> str:
+    """Return what a command complained of, on one line."""
+    return re.sub(r"^Unable to run job: | Exiting\.$", "", quoted(result))
+
+
+def _field(text: str, name: str) -> str:
+    found = re.search(rf"<{name}>(.*?)</{name}>", text, re.DOTALL)
+    return _plain(found[1]) if found else ""
+
+
+def _plain(text: str) -> str:
+    return html.unescape(text).replace("%lt;", "<")
+
+
+def _host(queue: str) -> tuple[str, ...]:
+    """Return the host of a queue's instance: ``all.q@n1.site`` is on n1.site."""
+    host = queue.rpartition("@")[2]
+    return (host,) if "@" in queue and host else ()
+
+
+def _number(text: str) -> int | None:
+    return int(text) if _NUMBER.fullmatch(text.strip()) else None
+
+
+def _size(number: str, unit: str) -> float:
+    return float(number) * 1024.0 ** " KMGT".index(unit.upper() or " ")
+
+
+def _moment(text: str) -> datetime | None:
+    """Return a time in seconds since the epoch."""
+    try:
+        return datetime.fromtimestamp(int(text), UTC) if _NUMBER.fullmatch(text) else None
+    except (OverflowError, ValueError, OSError):
+        return None
+
+
+def _time(text: str) -> datetime | None:
+    """Return a time as qstat prints it under ``TZ=UTC``."""
+    try:
+        return datetime.fromisoformat(text).replace(tzinfo=UTC)
+    except ValueError:
+        return None
+
+
+def _date(text: str) -> datetime | None:
+    """Return a time as qacct prints it under ``TZ=UTC`` and ``LC_ALL=C``; None for ``-/-``."""
+    try:
+        return datetime.strptime(text, "%a %b %d %H:%M:%S %Y").replace(tzinfo=UTC)
+    except ValueError:
+        return None
