@@ -19,7 +19,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     setup = commands.add_parser("install", help="write the commands of a simulated cluster into DIR")
     setup.add_argument("directory", metavar="DIR")
-    setup.add_argument("--scheduler", default="slurm", choices=["slurm"])
+    setup.add_argument("--scheduler", default="slurm", choices=["sge", "slurm"])
     setup.add_argument("--state", help="where the cluster's state lies (default: DIR.state)")
     setup.add_argument("--config", help="JSON file with settings, as in cluster.json of a state directory")
     setup.add_argument("--nodes", type=int, help="how many nodes (default: 4)")
