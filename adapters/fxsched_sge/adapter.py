@@ -122,7 +122,7 @@ class GridEngineAdapter(Adapter):
 
     async def _look_closer(self, found: dict[JobId, JobStatus], ids: frozenset[JobId]) -> None:
         """Ask for what the list does not show, and why jobs wait or were parked."""
-        waiting = [id for id, s in found.items() if s.state in (JobState.QUEUED, JobState.HELD) and not s.reason]
+        waiting = [id for id, s in found.items() if s.state in (JobState.QUEUED, JobState.HELD)]
         parked = [id for id in waiting if replies.parked_status(found[id])]
         explained = waiting if self.options.explain and len(waiting) <= EXPLAINED else parked
         wanted = sorted({*(ids - found.keys()), *explained})

@@ -37,7 +37,9 @@ _NOTE: Final = re.compile(
 )
 _NOTED: Final = re.compile(r"<ULNG_value>(\d+)</ULNG_value>", re.ASCII)
 _RULE: Final = re.compile(r"^=+$", re.MULTILINE)
-_KILLED: Final = 128 + 9
+_ENDED_FROM_OUTSIDE: Final = (128 + 9, 128 + 15)
+_TERMINATED: Final = 128 + 15
+"""With this code, our job scripts end when they are sent TERM."""
 _SIGNALS: Final = 64
 _PARKED: Final = "E"
 _SUSPENDED: Final = frozenset("sSTNP")
@@ -143,7 +145,6 @@ def parse_list(text: str) -> dict[JobId, JobStatus]:
             state=state,
             name=_field(row, "JB_name"),
             native_state=word,
-            reason=reasons.PREPARING if "t" in word and state is JobState.QUEUED else "",
             cause=EndCause.UNKNOWN if state is JobState.ENDED else None,
             nodes=_host(_field(row, "queue_name")) if started else (),
             submitted_at=_time(_field(row, "JB_submission_time")),
@@ -207,7 +208,7 @@ def why_it_waits(status: JobStatus, detail: Detail, *, held_by_user: bool) -> st
         if detail.after_others:
             return reasons.DEPENDENCY
         return reasons.HELD_BY_OWNER if held_by_user else reasons.HELD_BY_ADMIN
-    return status.reason or waiting(detail.notes, detail.general)
+    return waiting(detail.notes, detail.general)
 
 
 def status_from(detail: Detail) -> JobStatus:
@@ -230,11 +231,11 @@ def _state(word: str) -> JobState:
         return JobState.HELD
     if _SUSPENDED & set(word):
         return JobState.SUSPENDED
-    if "r" in word:  # also "hr": a hold is for the next time
+    if {"r", "t"} & set(word):  # also "hr", whose hold is for the next time, and "t", which may have begun long ago
         return JobState.RUNNING
     if "h" in word and {"q", "w"} & set(word):
         return JobState.HELD
-    return JobState.QUEUED if {"q", "w", "t"} & set(word) else JobState.RUNNING
+    return JobState.QUEUED if {"q", "w"} & set(word) else JobState.RUNNING
 
 
 def _notes(text: str) -> tuple[dict[str, list[str]], tuple[str, ...]]:
@@ -302,17 +303,18 @@ def _cause(
     code: int | None, words: str, status: int | None, fields: dict[str, str]
 ) -> tuple[EndCause, str, int | None]:
     """Return cause, reason and signal of an end. Source: sge_status(5), "failed"."""
-    if code == 0:
-        return (EndCause.FAILED if status else EndCause.COMPLETED), "", None
     if code == _LIMIT:
         return _limit(fields), "", None
     if code in _RUN_AGAIN:  # it was to run again, and was deleted before
         return EndCause.CANCELLED, "", None
-    if code == _AFTER_JOB and status == _KILLED:
-        # What qdel does, and hardly anything else does to the job's own shell. Grid Engine notes no difference.
-        return EndCause.CANCELLED, "", _KILLED - 128
     if code == _AFTER_JOB and status is not None and 128 < status <= 128 + _SIGNALS:
-        return EndCause.FAILED, "", status - 128
+        # KILL is what qdel sends, or TERM where the queue's terminate_method says so; hardly anything else sends them
+        # to the job's own shell. Grid Engine notes no difference.
+        return (EndCause.CANCELLED if status in _ENDED_FROM_OUTSIDE else EndCause.FAILED), "", status - 128
+    if code == 0 and status == _TERMINATED:
+        return EndCause.CANCELLED, "", None
+    if code == 0:
+        return (EndCause.FAILED if status else EndCause.COMPLETED), "", None
     if code == _APPLICATION_ERROR:
         return EndCause.FAILED, parked(["exit_status of job start = 100"]), None
     cause = EndCause.NODE_FAILURE if code in _HOST_LOST else EndCause.FAILED

@@ -56,13 +56,14 @@ def missing_programs() -> tuple[str, ...]:
 class GridEngine:
     """`with GridEngine(directory) as sge:` has a host that takes jobs, and leaves no process behind.
 
-    There is one queue, "all.q", of one host with `slots` slots, `gpus` gpus and room for exclusive jobs, and one
-    parallel environment, "smp". As root, it runs jobs of every user; otherwise only the caller's.
+    There are two queues, "all.q" and "off.q", which is disabled, of one host with `slots` slots, `gpus` gpus and room
+    for exclusive jobs; and one parallel environment, "smp". As root, it runs jobs of every user; otherwise only the
+    caller's. `terminate` is the queues' terminate_method: a signal, or NONE for KILL.
     """
 
-    def __init__(self, directory: Path, *, slots: int = 4, gpus: int = 2) -> None:
+    def __init__(self, directory: Path, *, slots: int = 4, gpus: int = 2, terminate: str = "NONE") -> None:
         self.directory = directory.resolve()
-        self.slots, self._gpus = slots, gpus
+        self._slots, self._gpus, self._terminate = slots, gpus, terminate
         self.root = self.directory / "root"
         self.host = socket.gethostname().partition(".")[0]
         qmaster, execd = free_ports(2)
@@ -106,13 +107,21 @@ class GridEngine:
         self._spawn("execd", "sge_execd")
         self._until("execd", lambda: self.run("qconf", "-se", self.host).returncode == 0)
         self.configure(
-            "-rattr", "exechost", "complex_values", f"gpu={self._gpus},exclusive=true,slots={self.slots}", self.host
+            "-rattr", "exechost", "complex_values", f"gpu={self._gpus},exclusive=true,slots={self._slots}", self.host
         )
         self._configure_from("-Ap", {"pe_name": "smp"} | _ENVIRONMENT, self._template("-ap", "smp"))
-        queue = {"qname": "all.q", "hostlist": self.host, "slots": str(self.slots), "pe_list": "smp", "tmpdir": "/tmp"}
-        self._configure_from(
-            "-Aq", queue | {"load_thresholds": "NONE", "shell": "/bin/sh"}, self._template("-aq", "all.q")
-        )
+        for name, state in (("all.q", "default"), ("off.q", "disabled")):
+            values = {
+                "qname": name,
+                "hostlist": self.host,
+                "slots": str(self._slots),
+                "pe_list": "smp",
+                "initial_state": state,
+                "load_thresholds": "NONE",
+                "terminate_method": self._terminate,
+                "tmpdir": "/tmp",
+            }
+            self._configure_from("-Aq", values, self._template("-aq", name))
         self._until("host that takes jobs", self._takes_jobs)
 
     def stop(self) -> None:
