@@ -43,7 +43,7 @@ _TERMINATED: Final = 128 + 15
 _SIGNALS: Final = 64
 _PARKED: Final = "E"
 _SUSPENDED: Final = frozenset("sSTNP")
-_HAS_A_HOST: Final = 0x40 | 0x80  # JTRANSFERING, JRUNNING in JAT_status
+_HAS_A_HOST: Final = 0x80 | 0x100 | 0x200  # JRUNNING, JSUSPENDED, JTRANSFERING in JAT_status
 
 # A command that says one of these may have worked: the request had been sent.
 _MAYBE_TAKEN: Final = ("answer list from qmaster", "failed receiving gdi request", "got read error", "timeout error")
