@@ -20,7 +20,7 @@ from fxsched.errors import (
 )
 from fxsched.jobs import EndCause, JobId, JobState, JobStatus
 from fxsched.kit import by_token
-from fxsched_sge import replies
+from fxsched_sge import accounts, replies
 from fxsched_sge.submission import SiteResources, qsub_options, qsub_script
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ class GridEngineAdapter(Adapter):
             known = await self._details([f"*.{token}"])
             found = by_token((detail.id, detail.name) for detail in known.values()).get(token, ())
         if not found:
-            ends = replies.parse_accounts(await self._qacct("-j", f"*.{token}"))
+            ends = accounts.parse_accounts(await self._qacct("-j", f"*.{token}"))
             found = by_token((end.id, end.name) for end in ends.values()).get(token, ())
         return found
 
@@ -153,10 +153,10 @@ class GridEngineAdapter(Adapter):
     async def _accounts(self, ids: list[JobId]) -> dict[JobId, JobStatus]:
         """Return how jobs ended, of those that the accounts know yet."""
         if len(ids) > FEW:
-            return replies.parse_accounts(await self._qacct("-d", str(self.options.accounting_days), "-j", _OURS))
+            return accounts.parse_accounts(await self._qacct("-d", str(self.options.accounting_days), "-j", _OURS))
         found: dict[JobId, JobStatus] = {}
         for id in ids:
-            found |= replies.parse_accounts(await self._qacct("-j", id))
+            found |= accounts.parse_accounts(await self._qacct("-j", id))
         return found
 
     async def _qacct(self, *options: str) -> str:
@@ -168,7 +168,7 @@ class GridEngineAdapter(Adapter):
         if self.options.accounting is False:
             return ""
         try:
-            return replies.accounts(await self._ask("qacct", *options))
+            return accounts.records(await self._ask("qacct", *options))
         except SchedulerUnavailable:
             if self.options.accounting:
                 raise

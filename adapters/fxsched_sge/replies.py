@@ -1,6 +1,6 @@
-"""What qsub, qstat, qacct and qdel print → ids, statuses, errors. Pure.
+"""What qsub, qstat and qdel print → ids, statuses, errors. Pure.
 
-Sources: qstat(1), qacct(1), sge_status(5), and what Grid Engine 8.1.9 was seen to print. Its XML is none: "<" becomes
+Sources: qstat(1), sge_status(5), and what Grid Engine 8.1.9 was seen to print. Its XML is none: "<" becomes
 "%lt;", and bytes of any kind stand in names. So it is read element by element, and a bad one spoils only itself.
 """
 
@@ -19,7 +19,6 @@ from fxsched.hosts import CommandResult
 from fxsched.jobs import EndCause, JobId, JobState, JobStatus
 from fxsched.kit import by_token, quoted
 from fxsched_sge.reasons import parked, waiting
-from fxsched_sge.submission import STAND_IN
 
 if TYPE_CHECKING:
     from fxsched.jobs import Token
@@ -32,15 +31,7 @@ _DETAILS: Final = re.compile(
 )
 _ROW: Final = re.compile(r"<job_list\b.*?</job_list>", re.DOTALL)
 _JOB: Final = re.compile(r"<JB_job_number>.*?(?=<JB_job_number>|</djob_info>)", re.DOTALL)
-_NOTE: Final = re.compile(
-    r"((?:<ULNG_value>\d+</ULNG_value>|(?!<MES_message>).)*)<MES_message>(.*?)</MES_message>", re.DOTALL
-)
 _NOTED: Final = re.compile(r"<ULNG_value>(\d+)</ULNG_value>", re.ASCII)
-_RULE: Final = re.compile(r"^=+$", re.MULTILINE)
-_ENDED_FROM_OUTSIDE: Final = (128 + 9, 128 + 15)
-_TERMINATED: Final = 128 + 15
-"""With this code, our job scripts end when they are sent TERM."""
-_SIGNALS: Final = 64
 _PARKED: Final = "E"
 _SUSPENDED: Final = frozenset("sSTNP")
 _HAS_A_HOST: Final = 0x80 | 0x100 | 0x200  # JRUNNING, JSUSPENDED, JTRANSFERING in JAT_status
@@ -56,13 +47,6 @@ _NOT_TAKEN: Final = (
     "cell directory",
     "Please set the environment variable",
 )
-
-# Codes of qacct's "failed" that have a meaning of their own; the words of all others are quoted.
-_LIMIT: Final = 37
-_RUN_AGAIN: Final = (24, 25)
-_AFTER_JOB: Final = 100
-_APPLICATION_ERROR: Final = 30
-_HOST_LOST: Final = (1, 3, 4, 18, 19)
 
 
 class Detail(Struct, frozen=True):
@@ -239,95 +223,15 @@ def _state(word: str) -> JobState:
 
 
 def _notes(text: str) -> tuple[dict[str, list[str]], tuple[str, ...]]:
+    """Return the scheduler's notes, by the id of the job that they are of, and those of no job."""
     own: dict[str, list[str]] = {}
-    text, _, general = text.partition("<SME_global_message_list>")
-    for before, note in _NOTE.findall(text):
-        for id in _NOTED.findall(before):
-            own.setdefault(id, []).append(_plain(note))
-    return own, tuple(_plain(note) for _, note in _NOTE.findall(general))
-
-
-# ── qacct ─────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def accounts(result: CommandResult) -> str:
-    """Return what ``qacct -j`` printed, which is nothing where no such job is in the books yet.
-
-    Raises:
-        SchedulerUnavailable: the books cannot be read here.
-    """
-    if not result.exit_code:
-        return result.text
-    if re.search(r"job (?:id|name) .* not found", result.complaint, re.DOTALL):
-        return ""
-    raise SchedulerUnavailable(f"Grid Engine's accounts could not be read: {quoted(result)}")
-
-
-def parse_accounts(text: str) -> dict[JobId, JobStatus]:
-    """Return the end that each record of ``qacct -j`` tells, with times in UTC. Of several runs, the last counts."""
-    found: dict[JobId, JobStatus] = {}
-    for record in _RULE.split(text):
-        pairs = (line.partition(" ") for line in record.splitlines())
-        fields = {name: value.strip() for name, _, value in pairs}
-        id = fields.get("jobnumber", "")
-        if _NUMBER.fullmatch(id) and "failed" in fields and "exit_status" in fields:
-            found[JobId(id)] = _account(JobId(id), fields)
-    return found
-
-
-def _account(id: JobId, fields: dict[str, str]) -> JobStatus:
-    failed, _, words = fields["failed"].partition(":")
-    code = _number(failed)
-    status = _number(fields["exit_status"].partition(" ")[0])
-    started = _date(fields.get("start_time", ""))
-    cause, reason, signal = _cause(code, words, status, fields)
-    exit_code = None if signal or started is None or status == STAND_IN else status
-    return JobStatus(
-        id=id,
-        state=JobState.ENDED,
-        name=fields.get("jobname", ""),
-        native_state=" ".join(fields["failed"].split()),
-        reason=reason,
-        cause=cause,
-        exit_code=exit_code,
-        signal=signal,
-        nodes=(fields["hostname"],) if started and fields.get("hostname") else (),
-        submitted_at=_date(fields.get("qsub_time", "")),
-        started_at=started,
-        ended_at=_date(fields.get("end_time", "")),
-        source="qacct",
-    )
-
-
-def _cause(
-    code: int | None, words: str, status: int | None, fields: dict[str, str]
-) -> tuple[EndCause, str, int | None]:
-    """Return cause, reason and signal of an end. Source: sge_status(5), "failed"."""
-    if code == _LIMIT:
-        return _limit(fields), "", None
-    if code in _RUN_AGAIN:  # it was to run again, and was deleted before
-        return EndCause.CANCELLED, "", None
-    if code == _AFTER_JOB and status is not None and 128 < status <= 128 + _SIGNALS:
-        # KILL is what qdel sends, or TERM where the queue's terminate_method says so; hardly anything else sends them
-        # to the job's own shell. Grid Engine notes no difference.
-        return (EndCause.CANCELLED if status in _ENDED_FROM_OUTSIDE else EndCause.FAILED), "", status - 128
-    if code == 0 and status == _TERMINATED:
-        return EndCause.CANCELLED, "", None
-    if code == 0:
-        return (EndCause.FAILED if status else EndCause.COMPLETED), "", None
-    if code == _APPLICATION_ERROR:
-        return EndCause.FAILED, parked(["exit_status of job start = 100"]), None
-    cause = EndCause.NODE_FAILURE if code in _HOST_LOST else EndCause.FAILED
-    return cause, reasons.said("Grid Engine", f"failed {words.strip()}" if words.strip() else ""), None
-
-
-def _limit(fields: dict[str, str]) -> EndCause:
-    """Return which limit was it: one code stands for time and memory."""
-    asked = re.search(r"h_vmem=(\d+(?:\.\d+)?)([KMGkmg]?)", fields.get("category", ""))
-    used = re.match(r"(\d+(?:\.\d+)?)([KMGT]?)B", fields.get("maxvmem", ""))
-    if asked and used and _size(*used.groups()) >= _size(*asked.groups()):
-        return EndCause.MEMORY
-    return EndCause.WALLTIME
+    general: list[str] = []
+    for part in text.split("</MES_message>")[:-1]:
+        before, _, note = part.rpartition("<MES_message>")
+        ids = _NOTED.findall(before)
+        for notes in [own.setdefault(id, []) for id in ids] or [general]:
+            notes.append(_plain(note))
+    return own, tuple(general)
 
 
 # ── qdel ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -385,14 +289,6 @@ def _host(queue: str) -> tuple[str, ...]:
     return (host,) if "@" in queue and host else ()
 
 
-def _number(text: str) -> int | None:
-    return int(text) if _NUMBER.fullmatch(text.strip()) else None
-
-
-def _size(number: str, unit: str) -> float:
-    return float(number) * 1024.0 ** " KMGT".index(unit.upper() or " ")
-
-
 def _moment(text: str) -> datetime | None:
     """Return a time in seconds since the epoch."""
     try:
@@ -405,13 +301,5 @@ def _time(text: str) -> datetime | None:
     """Return a time as qstat prints it under ``TZ=UTC``."""
     try:
         return datetime.fromisoformat(text).replace(tzinfo=UTC)
-    except ValueError:
-        return None
-
-
-def _date(text: str) -> datetime | None:
-    """Return a time as qacct prints it under ``TZ=UTC`` and ``LC_ALL=C``; None for ``-/-``."""
-    try:
-        return datetime.strptime(text, "%a %b %d %H:%M:%S %Y").replace(tzinfo=UTC)
     except ValueError:
         return None
