@@ -10,7 +10,7 @@ from fxsched import reasons
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-# What the scheduler notes of a job, or of the whole cluster. The first that fits one of the notes is the reason.
+# What the scheduler notes of a job. The first that fits one of the notes is the reason.
 _NOTES: Final = (
     (r"hold state", reasons.HELD_BY_OWNER),
     (r"job dependencies", reasons.DEPENDENCY),
@@ -18,25 +18,30 @@ _NOTES: Final = (
     (r"advance reservation", reasons.RESERVATION),
     (r"maximum number of .*jobs|user limitations|job limit", reasons.USER_LIMIT),
     (r"exceeds limit", "Waiting: a limit of the site is reached."),
-    (r"only offers \d+ slots|offers only|because it is full|overloaded", reasons.RESOURCES),
+    (r"only offers \d+ slots|offers only|because it is full|overload", reasons.RESOURCES),
     (r"because it is (?:disabled|suspended)|temporarily not available|in error state", reasons.QUEUE_STOPPED),
 )
 # Notes that explain why some *other* queue was not considered, or that there are none.
 _NO_REASON: Final = re.compile(
     r"it is not contained in its|is not requested|turned off|Job is in error state|because its type"
 )
+_FULL: Final = re.compile(r"because it is full|overload or full")
 _STAMP: Final = re.compile(r"^[\d/]+ [\d:]+ \[\d+:\d+\]: (?:error: )?")
 _EXIT_100: Final = "exit_status of job start = 100"
 
 
 def waiting(notes: Iterable[str], general: Iterable[str] = ()) -> str:
-    """Return why a job waits: from the scheduler's ``notes`` of it, else from the ``general`` ones of all jobs."""
+    """Return why a job waits, from the scheduler's ``notes`` of it.
+
+    Of the ``general`` ones, which name queues that this job may not even want, only that something is full counts.
+    """
     own = [note for note in notes if not _NO_REASON.search(note)]
-    for texts in (own, list(general)):
-        for pattern, sentence in _NOTES:
-            if any(re.search(pattern, text) for text in texts):
-                return sentence
-    return reasons.said("Grid Engine", own[0]) if own else ""
+    for pattern, sentence in _NOTES:
+        if any(re.search(pattern, text) for text in own):
+            return sentence
+    if own:
+        return reasons.said("Grid Engine", own[0])
+    return reasons.RESOURCES if any(_FULL.search(text) for text in general) else ""
 
 
 def parked(messages: Iterable[str]) -> str:

@@ -77,7 +77,7 @@ def qsub_options(spec: JobSpec, site: SiteResources, *, clear: bool = False) -> 
         "ar": spec.reservation,
     }
     words += [word for name, value in options.items() if value is not None for word in (f"-{name}", value)]
-    for request in (*_requests(spec, site), *([spec.constraint] if spec.constraint else [])):
+    for request in (*([spec.constraint] if spec.constraint else []), *_requests(spec, site)):
         words += ["-l", request]
     return [*words, *_slots(spec, site), *spec.native]
 

@@ -258,7 +258,7 @@ def test_a_job_that_only_the_details_know_is_alive() -> None:
         ("later", Q, reasons.BEGIN_TIME),
         ("one", Q, reasons.RESOURCES),
         ("single", Q, reasons.RESOURCES),
-        ("never", Q, reasons.RESOURCES),
+        ("never", Q, reasons.RESOURCES),  # for ever, but nobody says so
     ],
 )
 def test_every_recorded_wait_becomes_a_sentence(name: str, state: JobState, sentence: str) -> None:
@@ -293,6 +293,7 @@ def test_why_a_job_was_parked_is_told_as_far_as_it_is_known() -> None:
 
 def test_a_note_that_no_table_knows_is_quoted_and_one_that_says_nothing_is_not() -> None:
     assert waiting(["the moon is full"]) == "Grid Engine says: the moon is full."
+    assert waiting([], ['queue instance "off.q@n1" dropped because it is disabled']) == ""
     assert waiting([], ["(Collecting of scheduler job information is turned off)"]) == ""
     assert waiting(['cannot run in queue "b.q" because it is not contained in its hard queue list (-q)']) == ""
 

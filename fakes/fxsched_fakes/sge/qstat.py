@@ -133,6 +133,8 @@ def _details(cluster: Cluster, words: str) -> Reply:
         "      <SME_global_message_list>\n        <element>\n"
         "          <MES_message_number>37</MES_message_number>\n"
         "          <MES_message>queue instance &quot;debug@n1&quot; dropped because it is full</MES_message>\n"
+        "        </element>\n        <element>\n          <MES_message_number>28</MES_message_number>\n"
+        "          <MES_message>All queues dropped because of overload or full</MES_message>\n"
         "        </element>\n      </SME_global_message_list>\n"
     )
     return Reply(

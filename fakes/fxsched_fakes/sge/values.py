@@ -22,8 +22,6 @@ _NOTES = {
     Wait.DEPENDENCY_NEVER: "job dropped because of job dependencies",
     Wait.QUEUE_DOWN: 'cannot run in queue "{queue}" because it is disabled',
     Wait.NODES_AWAY: 'cannot run in queue "{queue}" because it is disabled',
-    Wait.RESOURCES: 'cannot run in PE "{pe}" because it only offers 0 slots',
-    Wait.PRIORITY: 'cannot run in PE "{pe}" because it only offers 0 slots',
     Wait.QUEUE_TIME: 'cannot run in queue "other" because it is not contained in its hard queue list (-q)',
     Wait.QUEUE_NODES: 'cannot run in PE "{pe}" because it only offers 0 slots',
     Wait.QUEUE_SIZE: 'cannot run in PE "{pe}" because it only offers 0 slots',
