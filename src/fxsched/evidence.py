@@ -33,31 +33,33 @@ def concluded(status: JobStatus, report: Report, entry: Entry, gone_after: float
     """Complete an answer of ENDED or GONE with the job's own end marker and with the ledger's memory.
 
     GONE becomes an end on the marker's evidence, or when the scheduler has said it twice, ``gone_after`` seconds apart.
+    An end of which the scheduler cannot tell the cause (yet: accounts may lag) gets it from them in the same way, and
+    from the cancel that was asked for.
     """
     marked = report.exit_code is not None
-    if status.state is JobState.ENDED:
+    ended = status.state is JobState.ENDED
+    if ended and status.cause is not EndCause.UNKNOWN:
         if status.exit_code is None and marked:
             status = replace(status, exit_code=report.exit_code)
-        if status.cause is EndCause.UNKNOWN:  # a scheduler that knows of an end, but of no reason
-            status = replace(status, cause=_cause(report, entry))
         return replace(status, started_at=status.started_at or report.started_at)
     twice = (
         entry.gone_at is not None
         and status.observed_at is not None
         and (status.observed_at - entry.gone_at).total_seconds() >= gone_after
     )
-    if not marked and not twice:
-        return status
+    if not marked and not twice and not (ended and entry.cancelled_at):
+        return replace(status, state=JobState.GONE, cause=None)
+    forgotten = "The scheduler has forgotten the job, and the job left no word of its end."
     return replace(
         status,
         state=JobState.ENDED,
         cause=_cause(report, entry),
-        reason="" if marked else "The scheduler has forgotten the job, and the job left no word of its end.",
-        exit_code=report.exit_code,
+        reason="" if marked else status.reason if ended else forgotten,
+        exit_code=report.exit_code if status.exit_code is None else status.exit_code,
         nodes=status.nodes or ((report.node,) if report.node else ()),
-        started_at=report.started_at,
-        ended_at=report.ended_at,
-        source="session" if marked else "ledger",
+        started_at=status.started_at or report.started_at,
+        ended_at=status.ended_at or report.ended_at,
+        source="session" if marked else status.source if ended else "ledger",
     )
 
 

@@ -22,6 +22,7 @@ BUILT_IN: Final = {
     "moab": "fxsched_moab.adapter:MoabAdapter",
     "pbs": "fxsched_pbs.pbs:PbsAdapter",
     "podman": "fxsched_docker.adapter:PodmanAdapter",
+    "sge": "fxsched_sge.adapter:GridEngineAdapter",
     "slurm": "fxsched_slurm.adapter:SlurmAdapter",
     "torque": "fxsched_pbs.torque:TorqueAdapter",
 }

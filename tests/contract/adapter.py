@@ -259,7 +259,7 @@ class QueueContract(AdapterContract):
         await site.adapter.cancel(id)
 
         status = await site.ended(id)
-        assert (status.cause, status.nodes) == (EndCause.CANCELLED, ())
+        assert (status.cause, status.nodes) == (site.deleted_while_waiting, ())
         assert not (site.home / "ran").exists()
 
     async def test_a_scheduler_that_is_down_is_no_answer(

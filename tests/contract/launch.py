@@ -154,7 +154,7 @@ class QueueLaunchContract(LaunchContract):
         code = await interrupted(place, place.job)
 
         assert code == 128 + signal.SIGTERM
-        assert (await place.site.status(await place.job())).cause is EndCause.CANCELLED
+        assert (await place.site.status(await place.job())).cause is place.site.deleted_while_waiting
 
 
 async def interrupted(place: Place, ready: Callable[[], Awaitable[object]]) -> int:

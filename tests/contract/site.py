@@ -12,7 +12,7 @@ import anyio
 from fxsched import reasons
 from fxsched.cluster import Cluster
 from fxsched.errors import OutcomeUnknown
-from fxsched.jobs import JobId, JobSpec, JobState, Token, new_token
+from fxsched.jobs import EndCause, JobId, JobSpec, JobState, Token, new_token
 from fxsched.ledger import Ledger
 
 if TYPE_CHECKING:
@@ -42,6 +42,8 @@ class Site:
     """A job for the whole default queue, so that a second one must wait."""
     no_room: ClassVar[str] = reasons.RESOURCES
     """Why that second one waits."""
+    deleted_while_waiting: ClassVar[EndCause] = EndCause.CANCELLED
+    """What the scheduler says of the end of a job that was cancelled before it ran; UNKNOWN where it does not tell."""
     caller: ClassVar[dict[str, str]]
     """Variables that users set, and that hide jobs, change columns or turn commands into others."""
 

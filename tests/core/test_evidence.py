@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from msgspec.structs import replace
 
 from fxsched.evidence import concluded
 from fxsched.jobs import EndCause, JobId, JobState, JobStatus, Token
@@ -22,7 +23,6 @@ TOKEN = Token("abcdefghij2345672345")
         (EndCause.UNKNOWN, 3, False, EndCause.FAILED),
         (EndCause.UNKNOWN, 143, True, EndCause.CANCELLED),
         (EndCause.UNKNOWN, None, True, EndCause.CANCELLED),
-        (EndCause.UNKNOWN, None, False, EndCause.UNKNOWN),
         (EndCause.WALLTIME, 0, True, EndCause.WALLTIME),
     ],
 )
@@ -35,3 +35,15 @@ def test_an_end_without_a_cause_gets_it_from_the_job_s_own_marker_or_from_the_ca
     found = concluded(status, Report(exit_code=exit_code), entry, 10.0)
 
     assert (found.cause, found.exit_code) == (expected, exit_code)
+
+
+def test_an_end_that_nobody_gives_a_cause_for_is_asked_for_again_before_it_stays_so() -> None:
+    status = JobStatus(id=JobId("1"), state=JobState.ENDED, cause=EndCause.UNKNOWN, reason="exit 7", observed_at=NOW)
+    entry = Entry(token=TOKEN, cluster="main", name="x", submitted_at=NOW)
+
+    first = concluded(status, Report(), entry, 10.0)
+    later = replace(entry, gone_at=NOW - timedelta(seconds=11))
+    second = concluded(status, Report(), later, 10.0)
+
+    assert (first.state, first.cause) == (JobState.GONE, None)
+    assert (second.state, second.cause, second.reason) == (JobState.ENDED, EndCause.UNKNOWN, "exit 7")

@@ -1,0 +1,129 @@
+"""What qacct prints → how jobs ended. Pure.
+
+Sources: qacct(1), accounting(5), sge_status(5), and what Grid Engine 8.1.9 was seen to print.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+from fxsched import reasons
+from fxsched.errors import SchedulerUnavailable
+from fxsched.jobs import EndCause, JobId, JobState, JobStatus
+from fxsched.kit import quoted
+from fxsched_sge.reasons import parked
+from fxsched_sge.submission import STAND_IN
+
+if TYPE_CHECKING:
+    from fxsched.hosts import CommandResult
+
+_NUMBER: Final = re.compile(r"\d{1,18}", re.ASCII)
+_RULE: Final = re.compile(r"^=+$", re.MULTILINE)
+_KILLED: Final = 128 + 9
+_TERMINATED: Final = 128 + 15
+"""With this code, our job scripts end when they are sent TERM."""
+_SIGNALS: Final = 64
+# Codes of qacct's "failed" that have a meaning of their own; the words of all others are quoted.
+_LIMIT: Final = 37
+_RUN_AGAIN: Final = (24, 25)
+_AFTER_JOB: Final = 100
+_APPLICATION_ERROR: Final = 30
+_HOST_LOST: Final = (1, 3, 4, 18, 19)
+
+
+def records(result: CommandResult) -> str:
+    """Return what ``qacct -j`` printed, which is nothing where no such job is in the books yet.
+
+    Raises:
+        SchedulerUnavailable: the books cannot be read here.
+    """
+    if not result.exit_code:
+        return result.text
+    if re.search(r"job (?:id|name) .* not found", result.complaint, re.DOTALL):
+        return ""
+    raise SchedulerUnavailable(f"Grid Engine's accounts could not be read: {quoted(result)}")
+
+
+def parse_accounts(text: str) -> dict[JobId, JobStatus]:
+    """Return the end that each record of ``qacct -j`` tells, with times in UTC. Of several runs, the last counts."""
+    found: dict[JobId, JobStatus] = {}
+    for record in _RULE.split(text):
+        pairs = (line.partition(" ") for line in record.splitlines())
+        fields = {name: value.strip() for name, _, value in pairs}
+        id = fields.get("jobnumber", "")
+        if _NUMBER.fullmatch(id) and "failed" in fields and "exit_status" in fields:
+            found[JobId(id)] = _account(JobId(id), fields)
+    return found
+
+
+def _account(id: JobId, fields: dict[str, str]) -> JobStatus:
+    failed, _, words = fields["failed"].partition(":")
+    code = _number(failed)
+    status = _number(fields["exit_status"].partition(" ")[0])
+    started = _date(fields.get("start_time", ""))
+    cause, reason, signal = _cause(code, words, status, fields)
+    exit_code = None if signal or started is None or status == STAND_IN else status
+    return JobStatus(
+        id=id,
+        state=JobState.ENDED,
+        name=fields.get("jobname", ""),
+        native_state=" ".join(fields["failed"].split()),
+        reason=reason,
+        cause=cause,
+        exit_code=exit_code,
+        signal=signal,
+        nodes=(fields["hostname"],) if started and fields.get("hostname") else (),
+        submitted_at=_date(fields.get("qsub_time", "")),
+        started_at=started,
+        ended_at=_date(fields.get("end_time", "")),
+        source="qacct",
+    )
+
+
+def _cause(
+    code: int | None, words: str, status: int | None, fields: dict[str, str]
+) -> tuple[EndCause, str, int | None]:
+    """Return cause, reason and signal of an end. Source: sge_status(5), "failed"."""
+    if code == _LIMIT:
+        return _limit(fields), "", None
+    if code in _RUN_AGAIN:  # it was to run again, and was deleted before
+        return EndCause.CANCELLED, "", None
+    if code == _AFTER_JOB and status is not None and 128 < status <= 128 + _SIGNALS:
+        # KILL is what qdel sends, or TERM where the queue's terminate_method says so; hardly anything else sends them
+        # to the job's own shell. Grid Engine notes no difference.
+        return (EndCause.CANCELLED if status in (_KILLED, _TERMINATED) else EndCause.FAILED), "", status - 128
+    if code == 0 and status == _TERMINATED:
+        return EndCause.CANCELLED, "", None
+    if code == 0:
+        return (EndCause.FAILED if status else EndCause.COMPLETED), "", None
+    if code == _APPLICATION_ERROR:
+        return EndCause.FAILED, parked(["exit_status of job start = 100"]), None
+    cause = EndCause.NODE_FAILURE if code in _HOST_LOST else EndCause.FAILED
+    return cause, reasons.said("Grid Engine", f"failed {words.strip()}" if words.strip() else ""), None
+
+
+def _limit(fields: dict[str, str]) -> EndCause:
+    """Return which limit was it: one code stands for time and memory."""
+    asked = re.search(r"h_vmem=(\d+(?:\.\d+)?)([KMGkmg]?)", fields.get("category", ""))
+    used = re.match(r"(\d+(?:\.\d+)?)([KMGT]?)B", fields.get("maxvmem", ""))
+    if asked and used and _size(*used.groups()) >= _size(*asked.groups()):
+        return EndCause.MEMORY
+    return EndCause.WALLTIME
+
+
+def _number(text: str) -> int | None:
+    return int(text) if _NUMBER.fullmatch(text.strip()) else None
+
+
+def _size(number: str, unit: str) -> float:
+    return float(number) * 1024.0 ** " KMGT".index(unit.upper() or " ")
+
+
+def _date(text: str) -> datetime | None:
+    """Return a time as qacct prints it under ``TZ=UTC`` and ``LC_ALL=C``; None for ``-/-``."""
+    try:
+        return datetime.strptime(text, "%a %b %d %H:%M:%S %Y").replace(tzinfo=UTC)
+    except ValueError:
+        return None

@@ -1,0 +1,305 @@
+"""What qsub, qstat and qdel print → ids, statuses, errors. Pure.
+
+Sources: qstat(1), sge_status(5), and what Grid Engine 8.1.9 was seen to print. Its XML is none: "<" becomes
+"%lt;", and bytes of any kind stand in names. So it is read element by element, and a bad one spoils only itself.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
+
+from fxsched import reasons
+from fxsched.errors import CancelRefused, OutcomeUnknown, SchedulerUnavailable, SubmitRejected
+from fxsched.hosts import CommandResult
+from fxsched.jobs import EndCause, JobId, JobState, JobStatus
+from fxsched.kit import by_token, quoted
+from fxsched_sge.reasons import parked, waiting
+
+if TYPE_CHECKING:
+    from fxsched.jobs import Token
+
+_ID: Final = re.compile(r"(\d+)(?:\.\d+-\d+:\d+)?", re.ASCII)
+_NUMBER: Final = re.compile(r"\d{1,18}", re.ASCII)
+_LIST: Final = re.compile(r"<job_info\b.*</job_info>\s*</job_info>\s*$", re.DOTALL)
+_DETAILS: Final = re.compile(
+    r"(?:<detailed_job_info\b.*</detailed_job_info>|<unknown_jobs\b.*</unknown_jobs>)\s*$", re.DOTALL
+)
+_ROW: Final = re.compile(r"<job_list\b.*?</job_list>", re.DOTALL)
+_JOB: Final = re.compile(r"<JB_job_number>.*?(?=<JB_job_number>|</djob_info>)", re.DOTALL)
+_NOTED: Final = re.compile(r"<ULNG_value>(\d+)</ULNG_value>", re.ASCII)
+_PARKED: Final = "E"
+_SUSPENDED: Final = frozenset("sSTNP")
+_HAS_A_HOST: Final = 0x80 | 0x100 | 0x200  # JRUNNING, JSUSPENDED, JTRANSFERING in JAT_status
+
+# A command that says one of these may have worked: the request had been sent.
+_MAYBE_TAKEN: Final = ("answer list from qmaster", "failed receiving gdi request", "got read error", "timeout error")
+# These come before anything is sent.
+_NOT_TAKEN: Final = (
+    "unable to send message to qmaster",
+    "unable to contact qmaster",
+    "got select error",
+    "SGE_ROOT directory",
+    "cell directory",
+    "Please set the environment variable",
+)
+
+
+class Detail(Struct, frozen=True):
+    """What ``qstat -j`` tells of one job."""
+
+    id: JobId
+    name: str
+    submitted_at: datetime | None
+    placed: bool
+    """It has a host: it runs, or is about to."""
+    after_others: bool
+    """It waits for other jobs."""
+    errors: tuple[str, ...]
+    """Why it was parked."""
+    notes: tuple[str, ...]
+    """What the scheduler notes of it, where the site lets it."""
+    general: tuple[str, ...]
+    """What the scheduler notes of all jobs."""
+
+
+def parse_submit(result: CommandResult) -> JobId:
+    """Return the id that ``qsub -terse`` printed on a line of its own, whatever else a site prints around it.
+
+    Raises:
+        SubmitRejected, SchedulerUnavailable, OutcomeUnknown: as its words tell.
+    """
+    whole = result.text.split("\n")[:-1]  # half an id is another job's
+    found = (_ID.fullmatch(line.strip()) for line in reversed(whole))
+    id = next((JobId(match[1]) for match in found if match), None)
+    if result.exit_code:
+        words = _words(result)
+        if any(sign in words for sign in _MAYBE_TAKEN):
+            raise OutcomeUnknown(f"Grid Engine did not confirm the job: {words}")
+        if any(sign in words for sign in _NOT_TAKEN):
+            raise SchedulerUnavailable(f"Grid Engine cannot be reached: {words}. No job was submitted; try again later")
+        if result.exit_code > 128:
+            raise OutcomeUnknown(f"qsub was killed by signal {result.exit_code - 128}")
+        if id is not None:  # with -sync, qsub ends as the job does
+            raise OutcomeUnknown(f"qsub ended with exit code {result.exit_code}, but after it had printed {id}")
+        raise SubmitRejected(f"Grid Engine refused the job: {words}")
+    if id is not None:
+        return id
+    raise OutcomeUnknown(f"qsub ended well, but printed no job id: {result.text.strip()[:200]!r}")
+
+
+# ── qstat ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def listing(result: CommandResult) -> str:
+    """Return what ``qstat -xml`` printed, if it is a list from its beginning to its end.
+
+    Only a whole list says that a job is *not* there. A wrapper's message, a login's banner or the first half of a list
+    with exit status 0 would otherwise end sessions that live, and make twins of them.
+
+    Raises:
+        SchedulerUnavailable: qstat failed, or printed something else.
+    """
+    return _whole(result, _LIST)
+
+
+def details(result: CommandResult) -> str:
+    """Return what ``qstat -j … -xml`` printed, if it is whole: as :func:`listing`."""
+    return _whole(result, _DETAILS)
+
+
+def parse_list(text: str) -> dict[JobId, JobStatus]:
+    """Return the status in each row of ``qstat -s az -xml``, with times in UTC.
+
+    A job that is over has the cause UNKNOWN: the list does not tell it. A parked one is HELD.
+    """
+    found: dict[JobId, JobStatus] = {}
+    for row in _ROW.findall(text):
+        id, word = _field(row, "JB_job_number"), _field(row, "state")
+        if not _NUMBER.fullmatch(id) or not word.isalpha():
+            continue
+        state = _state(word)
+        started = state in (JobState.RUNNING, JobState.SUSPENDED)
+        status = JobStatus(
+            id=JobId(id),
+            state=state,
+            name=_field(row, "JB_name"),
+            native_state=word,
+            cause=EndCause.UNKNOWN if state is JobState.ENDED else None,
+            nodes=_host(_field(row, "queue_name")) if started else (),
+            submitted_at=_time(_field(row, "JB_submission_time")),
+            started_at=_time(_field(row, "JAT_start_time")) if started else None,
+            source="qstat",
+        )
+        found.setdefault(JobId(id), status)  # the tasks of an array: those that run come first
+    return found
+
+
+def parse_names(text: str) -> dict[Token, tuple[JobId, ...]]:
+    """Return the ids in the rows of a list whose job's name ends in a token, by that token, the lowest id first."""
+    return by_token((status.id, status.name) for status in parse_list(text).values())
+
+
+def parse_details(text: str) -> dict[JobId, Detail]:
+    """Return what ``qstat -j … -xml`` tells of each job; what it does not know is not there."""
+    jobs, _, notes = text.partition("</djob_info>")
+    own, general = _notes(notes)
+    found: dict[JobId, Detail] = {}
+    for job in _JOB.findall(f"{jobs}</djob_info>"):
+        id = _field(job, "JB_job_number")
+        if not _NUMBER.fullmatch(id):
+            continue
+        status = _field(job, "JAT_status")
+        found[JobId(id)] = Detail(
+            id=JobId(id),
+            name=_field(job, "JB_job_name"),
+            submitted_at=_moment(_field(job, "JB_submission_time")),
+            placed=bool(_NUMBER.fullmatch(status) and int(status) & _HAS_A_HOST),
+            after_others="<job_predecessors>" in job,
+            errors=tuple(map(_plain, re.findall(r"<QIM_message>(.*?)</QIM_message>", job, re.DOTALL))),
+            notes=tuple(own.get(id, ())),
+            general=general,
+        )
+    return found
+
+
+def parked_status(status: JobStatus) -> bool:
+    """Whether a job stands in the state "Eqw": it could not be started, and will not be by itself."""
+    return _PARKED in status.native_state
+
+
+def ended_in_error(status: JobStatus, detail: Detail | None) -> JobStatus:
+    """Return the end of a job that was parked."""
+    return JobStatus(
+        id=status.id,
+        state=JobState.ENDED,
+        name=status.name,
+        native_state=status.native_state,
+        reason=parked(detail.errors if detail else ()),
+        cause=EndCause.FAILED,
+        submitted_at=status.submitted_at,
+        source="qstat",
+    )
+
+
+def why_it_waits(status: JobStatus, detail: Detail, *, held_by_user: bool) -> str:
+    """Return a sentence for a job that waits, or nothing where the scheduler does not tell."""
+    if status.state is JobState.HELD:
+        if detail.after_others:
+            return reasons.DEPENDENCY
+        return reasons.HELD_BY_OWNER if held_by_user else reasons.HELD_BY_ADMIN
+    return waiting(detail.notes, detail.general)
+
+
+def status_from(detail: Detail) -> JobStatus:
+    """Return the status of a job that no list shows, but that ``qstat -j`` knows: it is alive."""
+    return JobStatus(
+        id=detail.id,
+        state=JobState.RUNNING if detail.placed else JobState.QUEUED,
+        name=detail.name,
+        reason="" if detail.placed else waiting(detail.notes, detail.general),
+        submitted_at=detail.submitted_at,
+        source="qstat",
+    )
+
+
+def _state(word: str) -> JobState:
+    """Return what qstat's letters mean; a letter that nobody knows makes a live job."""
+    if word == "z":
+        return JobState.ENDED
+    if _PARKED in word:
+        return JobState.HELD
+    if _SUSPENDED & set(word):
+        return JobState.SUSPENDED
+    if {"r", "t"} & set(word):  # also "hr", whose hold is for the next time, and "t", which may have begun long ago
+        return JobState.RUNNING
+    if "h" in word and {"q", "w"} & set(word):
+        return JobState.HELD
+    return JobState.QUEUED if {"q", "w"} & set(word) else JobState.RUNNING
+
+
+def _notes(text: str) -> tuple[dict[str, list[str]], tuple[str, ...]]:
+    """Return the scheduler's notes, by the id of the job that they are of, and those of no job."""
+    own: dict[str, list[str]] = {}
+    general: list[str] = []
+    for part in text.split("</MES_message>")[:-1]:
+        before, _, note = part.rpartition("<MES_message>")
+        ids = _NOTED.findall(before)
+        for notes in [own.setdefault(id, []) for id in ids] or [general]:
+            notes.append(_plain(note))
+    return own, tuple(general)
+
+
+# ── qdel ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def check_cancel(id: JobId, result: CommandResult) -> None:
+    """Raise unless qdel worked, or had nothing left to delete. It writes its errors to standard output.
+
+    Raises:
+        CancelRefused, SchedulerUnavailable, OutcomeUnknown: as its words tell.
+    """
+    both = CommandResult(result.exit_code, b"", result.stdout + b"\n" + result.stderr)
+    words = _words(both)
+    if re.search(rf'job "?{id}"? does not exist|job {id} is already in deletion', words):
+        return
+    if not result.exit_code:
+        return
+    if any(sign in words for sign in _MAYBE_TAKEN) or result.exit_code > 128:
+        raise OutcomeUnknown(f"Grid Engine did not confirm that it deletes job {id}: {words}")
+    if any(sign in words for sign in _NOT_TAKEN):
+        raise SchedulerUnavailable(f"Grid Engine cannot be reached: {words}. Nothing was cancelled; try again later")
+    raise CancelRefused(f"Grid Engine refused to delete job {id}: {words}")
+
+
+# ── words ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _whole(result: CommandResult, form: re.Pattern[str]) -> str:
+    if result.exit_code:
+        raise SchedulerUnavailable(f"Grid Engine could not be asked: {_words(result)}")
+    found = form.search(result.text)
+    if not found:
+        end = result.text.strip()[-200:]
+        raise SchedulerUnavailable(f"Grid Engine could not be asked: qstat printed no whole list, but ends in {end!r}")
+    return found[0]
+
+
+def _words(result: CommandResult) -> str:
+    """Return what a command complained of, on one line."""
+    return re.sub(r"^Unable to run job: | Exiting\.$", "", quoted(result))
+
+
+def _field(text: str, name: str) -> str:
+    found = re.search(rf"<{name}>(.*?)</{name}>", text, re.DOTALL)
+    return _plain(found[1]) if found else ""
+
+
+def _plain(text: str) -> str:
+    return html.unescape(text).replace("%lt;", "<")
+
+
+def _host(queue: str) -> tuple[str, ...]:
+    """Return the host of a queue's instance: ``all.q@n1.site`` is on n1.site."""
+    host = queue.rpartition("@")[2]
+    return (host,) if "@" in queue and host else ()
+
+
+def _moment(text: str) -> datetime | None:
+    """Return a time in seconds since the epoch."""
+    try:
+        return datetime.fromtimestamp(int(text), UTC) if _NUMBER.fullmatch(text) else None
+    except (OverflowError, ValueError, OSError):
+        return None
+
+
+def _time(text: str) -> datetime | None:
+    """Return a time as qstat prints it under ``TZ=UTC``."""
+    try:
+        return datetime.fromisoformat(text).replace(tzinfo=UTC)
+    except ValueError:
+        return None
