@@ -19,7 +19,7 @@ from fxsched.errors import (
     SchedulerUnavailable,
 )
 from fxsched.jobs import EndCause, JobId, JobState, JobStatus
-from fxsched.kit import by_token
+from fxsched.kit import by_token, token_of
 from fxsched_sge import accounts, replies
 from fxsched_sge.submission import SiteResources, qsub_options, qsub_script
 
@@ -84,7 +84,7 @@ class GridEngineAdapter(Adapter):
         """List the user's own jobs, which include those that ended lately; then ask what the list leaves open.
 
         It hides jobs where the site's or the user's ``sge_qstat`` says so, and it has no reasons: ``qstat -j`` has
-        both. How a job ended is in the accounts. A job that is parked for ever ("Eqw") is removed and has failed.
+        both. How a job ended is in the accounts. One of ours that is parked for ever ("Eqw") is removed and has failed.
         """
         for id in ids:
             _check(id)
@@ -130,14 +130,17 @@ class GridEngineAdapter(Adapter):
         for begin in range(0, len(wanted), CHUNK):
             known |= await self._details(wanted[begin : begin + CHUNK])
         for id in parked:
-            found[id] = await self._remove(found[id], known.get(id))
+            # By its name, not by its id alone: ids come again, and this one may be of the user's own work.
+            if token_of(found[id].name):
+                found[id] = await self._remove(found[id], known.get(id))
         user_holds: Iterable[JobId] = ()
-        if any(found[id].state is JobState.HELD and not known[id].after_others for id in explained if id in known):
+        held = [id for id in explained if found[id].state is JobState.HELD and id not in parked]
+        if any(not known[id].after_others for id in held if id in known):
             user_holds = replies.parse_list(await self._list("hu"))
         for id, detail in known.items():
             if id in ids and id not in found:
                 found[id] = replies.status_from(detail)
-            elif id in explained and id not in parked:
+            elif id in explained and not found[id].reason:
                 reason = replies.why_it_waits(found[id], detail, held_by_user=id in user_holds)
                 found[id] = replace(found[id], reason=reason)
 

@@ -188,6 +188,8 @@ def ended_in_error(status: JobStatus, detail: Detail | None) -> JobStatus:
 
 def why_it_waits(status: JobStatus, detail: Detail, *, held_by_user: bool) -> str:
     """Return a sentence for a job that waits, or nothing where the scheduler does not tell."""
+    if parked_status(status):
+        return parked(detail.errors)
     if status.state is JobState.HELD:
         if detail.after_others:
             return reasons.DEPENDENCY

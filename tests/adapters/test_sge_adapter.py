@@ -32,7 +32,6 @@ NO_RECORD = SGE.result("33-qacct-no-name")
 LIST = SGE.result("31-qstat-az-xml")
 SEVERAL = SGE.result("32-qstat-j-several-xml")
 PATTERN = SGE.result("33-qacct-pattern")
-DELETED = SGE.result("34-qdel-parked")
 
 
 @pytest.fixture(scope="module")
@@ -182,6 +181,17 @@ async def test_a_job_that_cannot_start_has_failed_with_the_reason_and_is_removed
     with sge.simulation as simulation:
         assert simulation.jobs[int(id)].extra["deleted"]
     assert (await sge.status(id)).cause is EndCause.FAILED
+
+
+async def test_a_parked_job_that_is_none_of_ours_is_left_alone() -> None:
+    """Its id may have been a session's before the scheduler crashed."""
+    other = CommandResult(0, LIST.stdout.replace(b"nodir.abcdefghijklmnop2347", b"my-simulation"), b"")
+    adapter = scripted({"qstat": qstat(other, SEVERAL)})
+
+    status = (await adapter.status(frozenset([JobId("8")])))[JobId("8")]
+
+    assert (status.state, status.name) == (JobState.HELD, "my-simulation")
+    assert {argv[0] for argv in commands(adapter)} == {"qstat"}
 
 
 async def test_a_parked_job_that_cannot_be_removed_has_not_ended(sge: FakeGridEngine) -> None:
