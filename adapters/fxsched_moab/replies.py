@@ -15,9 +15,9 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from fxsched import reasons
-from fxsched.errors import CancelRefused, OutcomeUnknown, SchedulerUnavailable, SubmitRejected
+from fxsched.errors import SchedulerUnavailable
 from fxsched.jobs import EndCause, JobId, JobState, JobStatus, Token
-from fxsched.kit import quoted, token_of
+from fxsched.kit import last_line, not_cancelled, quoted, submitted, token_of
 from fxsched_moab.reasons import of_block, of_hindrance, of_state
 
 if TYPE_CHECKING:
@@ -125,25 +125,17 @@ def parse_submit(result: CommandResult) -> str:
         SubmitRejected, SchedulerUnavailable, OutcomeUnknown: as its words tell.
     """
     tags = _ID_TAG.findall(result.text)
-    whole = result.text.split("\n")[:-1]  # half an id is another job's
-    lines = [line.strip() for line in whole if _ID_LINE.fullmatch(line.strip())]
-    id = (tags or lines or [None])[-1]
-    if result.exit_code:
-        words = quoted(result)
-        if _not_taken(words):
-            raise SchedulerUnavailable(f"Moab cannot be reached: {words}. No job was submitted; try again later")
-        if _maybe_taken(words):
-            raise OutcomeUnknown(f"Moab did not confirm the job: {words}")
-        if result.exit_code > 128 and result.exit_code != 255:
-            raise OutcomeUnknown(f"msub was killed by signal {result.exit_code - 128}")
-        if id is not None:
-            raise OutcomeUnknown(f"msub ended with exit code {result.exit_code}, but after it had printed {id}")
-        if not result.complaint:
-            raise OutcomeUnknown(f"msub ended with exit code {result.exit_code} and did not say why")
-        raise SubmitRejected(f"Moab refused the job: {words}")
-    if id is not None:
-        return id
-    raise OutcomeUnknown(f"msub ended well, but printed no job id: {result.text.strip()[:200]!r}")
+    line = last_line(_ID_LINE, result.text)
+    words = quoted(result)
+    return submitted(
+        JobId(tags[-1]) if tags else JobId(line[0]) if line else None,
+        result,
+        who="Moab",
+        command="msub",
+        words=words,
+        unreached=_not_taken(words),
+        doubtful=_maybe_taken(words) and not _not_taken(words),
+    )
 
 
 # ── showq ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -355,11 +347,14 @@ def check_cancel(id: JobId, result: CommandResult) -> bool:
         return True
     if any(sign in words for sign in _NO_SUCH_JOB):
         return False
-    if _not_taken(words):
-        raise SchedulerUnavailable(f"Moab cannot be reached: {quoted(result)}. Nothing was cancelled; try again later")
-    if "not authorized" in words or (result.exit_code and result.complaint and not _maybe_taken(words)):
-        raise CancelRefused(f"Moab refused to cancel job {id}: {quoted(result)}")
-    raise OutcomeUnknown(f"Moab did not confirm that it cancels job {id}: {quoted(result)}")
+    refused = "not authorized" in words or (result.exit_code and result.complaint and not _maybe_taken(words))
+    raise not_cancelled(
+        id,
+        who="Moab",
+        words=quoted(result),
+        unreached=_not_taken(words),
+        doubtful=not refused and not _not_taken(words),
+    )
 
 
 def _maybe_taken(words: str) -> bool:

@@ -6,10 +6,10 @@ Sources: Moab's administrator guide, "msub" and "Resource Manager Extensions". M
 from __future__ import annotations
 
 import re
-from shlex import quote
 from typing import TYPE_CHECKING, Final
 
 from fxsched.errors import SubmitRejected
+from fxsched.kit import script_in_place
 from fxsched.units import MIB, ceil_div
 
 if TYPE_CHECKING:
@@ -18,23 +18,14 @@ if TYPE_CHECKING:
 _RESOURCE_VALUE: Final = re.compile(r"[\w.@+-][\w.@:|+-]*", re.ASCII)
 _PLAIN_PATH: Final = re.compile(r"/[\w./+@-]*", re.ASCII)
 
-# The two paths are the session's own, as is the one that the script names itself: nothing of the request. What Moab
-# makes of a path is its resource manager's affair: Torque 6.1 refuses one that is not ASCII, and delivers the output at
-# the job's end only; Slurm expands "%". An NFS client may take a while to see a new directory.
-_PROLOGUE: Final = """\
-#!/bin/sh
-n=0; until cd -- {directory} 2>/dev/null || [ "$n" -ge 60 ]; do n=$((n + 1)); sleep 1; done
-if ( : >>{output} ) 2>/dev/null; then exec >>{output} 2>&1; fi
-"""
-
 
 def job_script(spec: JobSpec) -> bytes:
-    """Return what msub reads: the script behind a few lines that take it to its directory and its output.
+    """Return what msub reads: the script, which takes itself to its directory and its output.
 
-    They come first, and are no comments: so no ``#MSUB`` or ``#PBS`` line of what follows is a directive.
+    What Moab makes of a path is its resource manager's affair: Torque 6.1 refuses one that is not ASCII, and delivers
+    the output at the job's end only; Slurm expands "%".
     """
-    directory = quote(spec.working_directory) if spec.working_directory else '"$HOME"'
-    return _PROLOGUE.format(directory=directory, output=quote(spec.output or "/dev/null")).encode() + spec.script
+    return script_in_place(spec)
 
 
 def msub_options(spec: JobSpec) -> list[str]:

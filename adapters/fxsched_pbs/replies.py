@@ -14,9 +14,9 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from fxsched import reasons
-from fxsched.errors import CancelRefused, OutcomeUnknown, SchedulerUnavailable, SubmitRejected
+from fxsched.errors import SchedulerUnavailable
 from fxsched.jobs import EndCause, JobId, JobState, JobStatus
-from fxsched.kit import quoted
+from fxsched.kit import not_cancelled, quoted, submitted
 from fxsched_pbs.reasons import COULD_NOT_START, CPU_TIME, MOVED, NOT_STAGED, waiting
 
 if TYPE_CHECKING:
@@ -120,22 +120,17 @@ def parse_submit(dialect: Dialect, result: CommandResult) -> JobId:
     Raises:
         SubmitRejected, SchedulerUnavailable, OutcomeUnknown: as its exit code and its words tell.
     """
-    id = next(iter(_ids(result)[::-1]), None)
-    who = dialect.name
-    if result.exit_code:
-        words = _words(result)
-        if any(sign in words for sign in _NOT_TAKEN):
-            raise SchedulerUnavailable(f"{who} cannot be reached: {words}. No job was submitted; try again later")
-        if result.exit_code in _KILLED:
-            raise OutcomeUnknown(f"qsub was killed by signal {result.exit_code - 128}: {words}")
-        if id is not None:  # with -W block=true, qsub ends as the job does
-            raise OutcomeUnknown(f"qsub ended with exit code {result.exit_code}, but after it had printed {id}")
-        if result.exit_code in dialect.unsure or not result.complaint:
-            raise OutcomeUnknown(f"{who} did not confirm the job: {words}")
-        raise SubmitRejected(f"{who} refused the job: {words}")
-    if id is not None:
-        return id
-    raise OutcomeUnknown(f"qsub ended well, but printed no job id: {result.text.strip()[:200]!r}")
+    words = _words(result)
+    return submitted(
+        next(iter(_ids(result)[::-1]), None),
+        result,
+        who=dialect.name,
+        command="qsub",
+        words=words,
+        unreached=any(sign in words for sign in _NOT_TAKEN),
+        doubtful=result.exit_code in dialect.unsure and not any(sign in words for sign in _NOT_TAKEN),
+        signals=_KILLED,
+    )
 
 
 def parse_selection(dialect: Dialect, result: CommandResult) -> tuple[JobId, ...]:
@@ -160,14 +155,11 @@ def check_cancel(dialect: Dialect, id: JobId, result: CommandResult) -> None:
     if not result.exit_code:
         return
     words = _words(result)
-    who = dialect.name
-    if any(sign in words for sign in _NOT_TAKEN):
-        raise SchedulerUnavailable(f"{who} cannot be reached: {words}. Nothing was cancelled; try again later")
-    if result.exit_code in dialect.over or result.exit_code == dialect.unknown:
+    unreached = any(sign in words for sign in _NOT_TAKEN)
+    if not unreached and (result.exit_code in dialect.over or result.exit_code == dialect.unknown):
         return
-    if result.exit_code in dialect.unsure or result.exit_code in _KILLED or not result.complaint:
-        raise OutcomeUnknown(f"{who} did not confirm that it cancels job {id}: {words}")
-    raise CancelRefused(f"{who} refused to cancel job {id}: {words}")
+    unsure = result.exit_code in dialect.unsure or result.exit_code in _KILLED or not result.complaint
+    raise not_cancelled(id, who=dialect.name, words=words, unreached=unreached, doubtful=unsure and not unreached)
 
 
 def check_answer(dialect: Dialect, result: CommandResult) -> None:

@@ -6,11 +6,10 @@ Sources: qsub(1B) and pbs_resources(7B) of OpenPBS 23.06, qsub(1B) of Torque 6.1
 from __future__ import annotations
 
 import re
-from shlex import quote
 from typing import TYPE_CHECKING, Final
 
 from fxsched.errors import SubmitRejected
-from fxsched.kit import refuse
+from fxsched.kit import refuse, script_in_place
 from fxsched.units import MIB, ceil_div
 
 if TYPE_CHECKING:
@@ -23,17 +22,6 @@ _PROPERTY: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
 _ONE_WORD: Final = re.compile(_PLAIN)
 _OWN_PARTS: Final = frozenset({"ncpus", "mem", "vmem", "ngpus", "mpiprocs", "ompthreads"})
 
-# Where the job starts, and where what it prints goes. The two paths are the session's own, as is the one that the
-# script names itself: nothing of the request. PBS has no way for them that takes any path: a job starts in its home
-# (OpenPBS has no -d); -v cannot carry quotes, and a second -v replaces the first; -o refuses what is not ASCII, is
-# delivered at the job's end only, and costs half a minute where it cannot be. An NFS client may take a while to see a
-# new directory.
-_PROLOGUE: Final = """\
-#!/bin/sh
-n=0; until cd -- {directory} 2>/dev/null || [ "$n" -ge 60 ]; do n=$((n + 1)); sleep 1; done
-if ( : >>{output} ) 2>/dev/null; then exec >>{output} 2>&1; fi
-"""
-
 
 def job_name(token: Token) -> str:
     """Return the name of the job with this token.
@@ -45,14 +33,13 @@ def job_name(token: Token) -> str:
 
 
 def job_script(spec: JobSpec) -> bytes:
-    """Return what qsub reads: the script behind a few lines that take it to its directory and its output.
+    """Return what qsub reads: the script, which takes itself to its directory and its output.
 
-    They come first, and are no comments: so no ``#PBS`` line of what follows is a directive.
+    PBS has no way for them that takes any path: a job starts in its home (OpenPBS has no -d); -v cannot carry quotes,
+    and a second -v replaces the first; -o refuses what is not ASCII, is delivered at the job's end only, and costs half
+    a minute where it cannot be.
     """
-    directory, output = (quote(path or "/dev/null") for path in (spec.working_directory, spec.output))
-    if not spec.working_directory:
-        directory = '"$HOME"'
-    return _PROLOGUE.format(directory=directory, output=output).encode() + spec.script
+    return script_in_place(spec)
 
 
 def openpbs_options(spec: JobSpec) -> list[str]:

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Final
 from msgspec import Struct
 
 from fxsched import reasons
-from fxsched.errors import CancelRefused, OutcomeUnknown, SchedulerUnavailable, SubmitRejected
+from fxsched.errors import SchedulerUnavailable
 from fxsched.hosts import CommandResult
 from fxsched.jobs import EndCause, JobId, JobState, JobStatus
-from fxsched.kit import by_token, quoted
+from fxsched.kit import by_token, last_line, not_cancelled, quoted, submitted
 from fxsched_sge.reasons import parked, waiting
 
 if TYPE_CHECKING:
@@ -73,23 +73,17 @@ def parse_submit(result: CommandResult) -> JobId:
     Raises:
         SubmitRejected, SchedulerUnavailable, OutcomeUnknown: as its words tell.
     """
-    whole = result.text.split("\n")[:-1]  # half an id is another job's
-    found = (_ID.fullmatch(line.strip()) for line in reversed(whole))
-    id = next((JobId(match[1]) for match in found if match), None)
-    if result.exit_code:
-        words = _words(result)
-        if any(sign in words for sign in _MAYBE_TAKEN):
-            raise OutcomeUnknown(f"Grid Engine did not confirm the job: {words}")
-        if any(sign in words for sign in _NOT_TAKEN):
-            raise SchedulerUnavailable(f"Grid Engine cannot be reached: {words}. No job was submitted; try again later")
-        if result.exit_code > 128:
-            raise OutcomeUnknown(f"qsub was killed by signal {result.exit_code - 128}")
-        if id is not None:  # with -sync, qsub ends as the job does
-            raise OutcomeUnknown(f"qsub ended with exit code {result.exit_code}, but after it had printed {id}")
-        raise SubmitRejected(f"Grid Engine refused the job: {words}")
-    if id is not None:
-        return id
-    raise OutcomeUnknown(f"qsub ended well, but printed no job id: {result.text.strip()[:200]!r}")
+    found = last_line(_ID, result.text)
+    words = _words(result)
+    return submitted(
+        JobId(found[1]) if found else None,
+        result,
+        who="Grid Engine",
+        command="qsub",
+        words=words,
+        unreached=any(sign in words for sign in _NOT_TAKEN),
+        doubtful=any(sign in words for sign in _MAYBE_TAKEN),
+    )
 
 
 # ── qstat ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -251,11 +245,13 @@ def check_cancel(id: JobId, result: CommandResult) -> None:
         return
     if not result.exit_code:
         return
-    if any(sign in words for sign in _MAYBE_TAKEN) or result.exit_code > 128:
-        raise OutcomeUnknown(f"Grid Engine did not confirm that it deletes job {id}: {words}")
-    if any(sign in words for sign in _NOT_TAKEN):
-        raise SchedulerUnavailable(f"Grid Engine cannot be reached: {words}. Nothing was cancelled; try again later")
-    raise CancelRefused(f"Grid Engine refused to delete job {id}: {words}")
+    raise not_cancelled(
+        id,
+        who="Grid Engine",
+        words=words,
+        unreached=any(sign in words for sign in _NOT_TAKEN),
+        doubtful=any(sign in words for sign in _MAYBE_TAKEN) or result.exit_code > 128,
+    )
 
 
 # ── words ─────────────────────────────────────────────────────────────────────────────────────────────────────────

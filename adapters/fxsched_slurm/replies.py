@@ -9,9 +9,9 @@ import re
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
-from fxsched.errors import CancelRefused, OutcomeUnknown, SchedulerUnavailable, SubmitRejected
+from fxsched.errors import SchedulerUnavailable
 from fxsched.jobs import EndCause, JobId, JobState, JobStatus
-from fxsched.kit import by_token, quoted
+from fxsched.kit import by_token, last_line, not_cancelled, quoted, submitted
 from fxsched_slurm.reasons import held, sentence
 
 if TYPE_CHECKING:
@@ -83,23 +83,17 @@ def parse_submit(result: CommandResult) -> JobId:
     Raises:
         SubmitRejected, SchedulerUnavailable, OutcomeUnknown: as its words tell.
     """
-    whole = result.text.split("\n")[:-1]  # half an id is another job's
-    found = (_ID.fullmatch(line.strip()) for line in reversed(whole))
-    id = next((JobId(match[1]) for match in found if match), None)
-    if result.exit_code:
-        words = quoted(result)
-        if any(sign in words for sign in _MAYBE_TAKEN):
-            raise OutcomeUnknown(f"Slurm did not confirm the job: {words}")
-        if any(sign in words for sign in _NOT_TAKEN):
-            raise SchedulerUnavailable(f"Slurm cannot be reached: {words}. No job was submitted; try again later")
-        if result.exit_code > 128 and result.exit_code != 255:
-            raise OutcomeUnknown(f"sbatch was killed by signal {result.exit_code - 128}")
-        if id is not None:  # with --wait, sbatch ends as the job does
-            raise OutcomeUnknown(f"sbatch ended with exit code {result.exit_code}, but after it had printed {id}")
-        raise SubmitRejected(f"Slurm refused the job: {words}")
-    if id is not None:
-        return id
-    raise OutcomeUnknown(f"sbatch ended well, but printed no job id: {result.text.strip()[:200]!r}")
+    found = last_line(_ID, result.text)
+    words = quoted(result)
+    return submitted(
+        JobId(found[1]) if found else None,
+        result,
+        who="Slurm",
+        command="sbatch",
+        words=words,
+        unreached=any(sign in words for sign in _NOT_TAKEN),
+        doubtful=any(sign in words for sign in _MAYBE_TAKEN),
+    )
 
 
 def parse_squeue(text: str) -> dict[JobId, JobStatus]:
@@ -204,11 +198,13 @@ def check_cancel(id: JobId, result: CommandResult) -> None:
     if not result.exit_code:
         return
     words = quoted(result)
-    if any(sign in words for sign in _MAYBE_TAKEN):
-        raise OutcomeUnknown(f"Slurm did not confirm that it cancels job {id}: {words}")
-    if any(sign in words for sign in _NOT_TAKEN):
-        raise SchedulerUnavailable(f"Slurm cannot be reached: {words}. Nothing was cancelled; try again later")
-    raise CancelRefused(f"Slurm refused to cancel job {id}: {words}")
+    raise not_cancelled(
+        id,
+        who="Slurm",
+        words=words,
+        unreached=any(sign in words for sign in _NOT_TAKEN),
+        doubtful=any(sign in words for sign in _MAYBE_TAKEN),
+    )
 
 
 def expand_nodes(text: str) -> tuple[str, ...]:

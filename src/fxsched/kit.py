@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from shlex import quote
 from typing import TYPE_CHECKING, Final
 
-from fxsched.errors import SubmitRejected
+from fxsched.errors import CancelRefused, OutcomeUnknown, SchedulerUnavailable, SubmitRejected
 from fxsched.jobs import JobId, Resources, Token
 
 if TYPE_CHECKING:
@@ -15,6 +16,12 @@ if TYPE_CHECKING:
     from fxsched.jobs import JobSpec
 
 _TOKEN_AT_END: Final = re.compile(r"\.([a-z2-7]{20})$")
+
+_PLACE: Final = """\
+#!/bin/sh
+n=0; until cd -- {directory} 2>/dev/null || [ "$n" -ge 60 ]; do n=$((n + 1)); sleep 1; done; unset n
+if ( umask 077; : >>{output} ) 2>/dev/null; then exec >>{output} 2>&1; fi
+"""
 
 
 def token_of(name: str) -> Token | None:
@@ -37,6 +44,76 @@ def quoted(result: CommandResult) -> str:
     """Return what a command complained of, on one line, without its own prefixes (``sbatch: error: ``)."""
     lines = [re.sub(r"^\w+: (?:error: |fatal: )?", "", line.strip()) for line in result.complaint.splitlines()]
     return " ".join(line for line in lines if line) or f"exit code {result.exit_code}"
+
+
+def last_line(form: re.Pattern[str], text: str) -> re.Match[str] | None:
+    """Return the last whole line that has this form, whatever a site prints around it: half an id is another job's."""
+    found = (form.fullmatch(line.strip()) for line in reversed(text.split("\n")[:-1]))
+    return next(filter(None, found), None)
+
+
+def submitted(
+    id: JobId | None,
+    result: CommandResult,
+    *,
+    who: str,
+    command: str,
+    words: str,
+    unreached: bool,
+    doubtful: bool,
+    signals: range = range(129, 193),
+) -> JobId:
+    """Return the id of a submit that worked, or say what is certain of one that did not.
+
+    Args:
+        id: what the command printed.
+        result: what it left behind.
+        who: the scheduler, as messages have it.
+        command: what the scheduler's submit command is called.
+        words: what the command complained of.
+        unreached: its words say that nothing was asked for.
+        doubtful: they leave open whether the scheduler took the job.
+        signals: exit codes that stand for a signal.
+
+    Raises:
+        SubmitRejected, SchedulerUnavailable, OutcomeUnknown: as its words tell. One that says nothing leaves it open.
+    """
+    if not result.exit_code:
+        if id is not None:
+            return id
+        raise OutcomeUnknown(f"{command} ended well, but printed no job id: {result.text.strip()[:200]!r}")
+    if id is not None:  # with an option such as --wait, the command ends as the job does
+        raise OutcomeUnknown(f"{command} ended with exit code {result.exit_code}, but after it had printed {id}")
+    if doubtful:
+        raise OutcomeUnknown(f"{who} did not confirm the job: {words}")
+    if unreached:
+        raise SchedulerUnavailable(f"{who} cannot be reached: {words}. No job was submitted; try again later")
+    if result.exit_code in signals:
+        raise OutcomeUnknown(f"{command} was killed by signal {result.exit_code - 128}")
+    if not result.complaint:
+        raise OutcomeUnknown(f"{command} ended with exit code {result.exit_code} and did not say why")
+    raise SubmitRejected(f"{who} refused the job: {words}")
+
+
+def not_cancelled(id: JobId, *, who: str, words: str, unreached: bool, doubtful: bool) -> Exception:
+    """Return the error for a cancel that failed: its words say that nothing was asked for, leave it open, or refuse."""
+    if doubtful:
+        return OutcomeUnknown(f"{who} did not confirm that it cancels job {id}: {words}")
+    if unreached:
+        return SchedulerUnavailable(f"{who} cannot be reached: {words}. Nothing was cancelled; try again later")
+    return CancelRefused(f"{who} refused to cancel job {id}: {words}")
+
+
+def script_in_place(spec: JobSpec) -> bytes:
+    """Return the script behind a few lines that take it to its directory and its output.
+
+    For schedulers that have no way for these that takes any path. Both are the session's own, and the script names the
+    directory itself: nothing of the request. The lines come first, and are no comments, so that no line behind them is
+    read as a scheduler's directive. The output is its owner's alone, and what is in it stays: a job may run again. An
+    NFS client may take a while to see a new directory.
+    """
+    directory = quote(spec.working_directory) if spec.working_directory else '"$HOME"'
+    return _PLACE.format(directory=directory, output=quote(spec.output or "/dev/null")).encode() + spec.script
 
 
 def refuse(spec: JobSpec, *fields: str, whose: str) -> None:

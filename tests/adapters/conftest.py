@@ -14,6 +14,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+@pytest.fixture(scope="module")
+def anyio_backend() -> str:
+    """The core is tested on both event loops, and the contract once (``test_contract``); adapters do not know them."""
+    return "asyncio"
+
+
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The user's home directory."""

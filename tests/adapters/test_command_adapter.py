@@ -23,12 +23,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture(scope="module")
-def anyio_backend() -> str:
-    """The contract runs on trio too."""
-    return "asyncio"
-
-
 def scripted(answer: Callable[[Command], str], cluster: str = "hpc", **changes: Any) -> CommandAdapter:
     """Return an adapter whose commands print what ``answer`` says."""
     host = ScriptedHost(lambda command: CommandResult(0, answer(command).encode(), b""))

@@ -14,12 +14,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@pytest.fixture(scope="module")
-def anyio_backend() -> str:
-    """The core is tested on both; here it is the adapter that counts."""
-    return "asyncio"
-
-
 class TestDescribedSlurm(FaultContract):
     @pytest.fixture
     async def site(self, home: Path, anyio_backend: object) -> AsyncIterator[DescribedSlurm]:

@@ -29,12 +29,6 @@ echo Your job has been scheduled
 """
 
 
-@pytest.fixture(scope="module")
-def anyio_backend() -> str:
-    """The launcher is a program of its own; what the node runs on makes no difference."""
-    return "asyncio"
-
-
 class TestDescribedSlurm(QueueLaunchContract):
     @pytest.fixture
     async def place(self, tmp_path: Path, home: Path) -> AsyncIterator[Place]:

@@ -18,6 +18,11 @@ if TYPE_CHECKING:
     from .slurm_site import FakeSlurm
 
 
+@pytest.fixture(scope="module", params=["asyncio", "trio"])
+def anyio_backend(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
 class TestThisMachine(AdapterContract):
     @pytest.fixture
     def site(self, machine: ThisMachine) -> ThisMachine:

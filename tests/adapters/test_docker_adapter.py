@@ -35,12 +35,6 @@ ID = JobId("a" * 64)
 TWO_DAYS = 2 * 86400
 
 
-@pytest.fixture(scope="module")
-def anyio_backend() -> str:
-    """The contract runs on trio too."""
-    return "asyncio"
-
-
 @pytest.fixture(params=[FakeDocker, FakePodman])
 def site(home: Path, request: pytest.FixtureRequest) -> Iterator[FakeDocker]:
     site: FakeDocker = request.param(home)

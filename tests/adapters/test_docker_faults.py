@@ -14,12 +14,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@pytest.fixture(scope="module")
-def anyio_backend() -> str:
-    """The core is tested on both; here it is the adapter that counts."""
-    return "asyncio"
-
-
 class TestFakeDocker(FaultContract):
     @pytest.fixture
     def site(self, home: Path) -> Iterator[FakeDocker]:

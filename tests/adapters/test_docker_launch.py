@@ -19,12 +19,6 @@ if TYPE_CHECKING:
     from ..contract.place import Place
 
 
-@pytest.fixture(scope="module")
-def anyio_backend() -> str:
-    """The launcher is a program of its own; what the node runs on makes no difference."""
-    return "asyncio"
-
-
 class EngineLaunchContract(LaunchContract):
     async def test_a_submit_that_was_not_confirmed_gives_one_session(self, place: Place, site: FakeDocker) -> None:
         with site.faults({"command": site.commands[0], "fault": "accept-then-time-out"}):

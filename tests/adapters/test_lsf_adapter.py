@@ -30,12 +30,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture(scope="module")
-def anyio_backend() -> str:
-    """The contract runs on trio too."""
-    return "asyncio"
-
-
 @pytest.fixture(params=["volclava", "modern"])
 async def lsf(home: Path, request: pytest.FixtureRequest, anyio_backend: object) -> AsyncIterator[FakeLsf]:
     site = FakeLsf(home, dialect=request.param)

@@ -19,12 +19,6 @@ if TYPE_CHECKING:
     from ..contract.place import Place
 
 
-@pytest.fixture(scope="module")
-def anyio_backend() -> str:
-    """The launcher is a program of its own; what the node runs on makes no difference."""
-    return "asyncio"
-
-
 class TestLaunch(QueueLaunchContract):
     @pytest.fixture
     def lsf(self, home: Path) -> FakeLsf:

@@ -33,12 +33,6 @@ DOWN = MAUI.result("21-down-showq")
 FORGOTTEN = CommandResult(1, b"", b"slurm_load_jobs error: Invalid job id specified\n")
 
 
-@pytest.fixture(scope="module")
-def anyio_backend() -> str:
-    """The core is tested on both; here it is the adapter that counts."""
-    return "asyncio"
-
-
 @pytest.fixture
 async def make(home: Path, anyio_backend: object) -> AsyncIterator[Callable[..., FakeMoab]]:
     """Make a simulated Moab; its jobs end with the test."""

@@ -29,12 +29,6 @@ if TYPE_CHECKING:
     from ..contract.place import Place
 
 
-@pytest.fixture(scope="module")
-def anyio_backend() -> str:
-    """The core is tested on both; here it is the adapter that counts."""
-    return "asyncio"
-
-
 class OnASite:
     """A site of the class ``kind``."""
 

@@ -26,12 +26,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture(scope="module")
-def anyio_backend() -> str:
-    """The contract runs on trio too."""
-    return "asyncio"
-
-
 ONE = JobId("7.vm")
 TOKEN = Token("abcdefghijklmnop2345")
 EMPTY = OPENPBS.result("03-qstat-f-json-empty")

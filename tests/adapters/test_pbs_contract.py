@@ -50,11 +50,6 @@ class TestFakeTorque(QueueContract):
 
 class PbsLaunch(QueueLaunchContract):
     @pytest.fixture
-    def anyio_backend(self) -> str:
-        """The launcher is a program of its own; what the node runs on makes no difference."""
-        return "asyncio"
-
-    @pytest.fixture
     def site(self, home: Path) -> FakeSite:
         raise NotImplementedError
 

@@ -29,12 +29,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture(scope="module")
-def anyio_backend() -> str:
-    """The contract runs on trio too."""
-    return "asyncio"
-
-
 LAUNCHER = """
 import anyio
 from fxsched.hosts import LocalHost

@@ -34,12 +34,6 @@ SEVERAL = SGE.result("32-qstat-j-several-xml")
 PATTERN = SGE.result("33-qacct-pattern")
 
 
-@pytest.fixture(scope="module")
-def anyio_backend() -> str:
-    """The contract runs on trio too."""
-    return "asyncio"
-
-
 @pytest.fixture
 async def sge(home: Path, anyio_backend: object) -> AsyncIterator[FakeGridEngine]:
     site = FakeGridEngine(home)

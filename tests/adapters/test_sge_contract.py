@@ -46,11 +46,6 @@ class TestFakeGridEngine(QueueContract):
 
 class TestLaunches(QueueLaunchContract):
     @pytest.fixture
-    def anyio_backend(self) -> str:
-        """The launcher is a program of its own; what the node runs on makes no difference."""
-        return "asyncio"
-
-    @pytest.fixture
     def sge(self, home: Path) -> FakeGridEngine:
         return FakeGridEngine(home)
 

@@ -23,12 +23,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture(scope="module")
-def anyio_backend() -> str:
-    """The contract runs on trio too."""
-    return "asyncio"
-
-
 NO_JOBS = CommandResult(0, b"JOBID|STATE|SUBMIT_TIME|START_TIME|END_TIME|NODELIST|REASON|NAME\n", b"")
 ONE = JobId("4217")
 

@@ -12,12 +12,6 @@ if TYPE_CHECKING:
     from .slurm_site import FakeSlurm
 
 
-@pytest.fixture(scope="module")
-def anyio_backend() -> str:
-    """The core is tested on both; here it is the adapter that counts."""
-    return "asyncio"
-
-
 class TestFakeSlurm(FaultContract):
     @pytest.fixture
     def site(self, slurm: FakeSlurm) -> FakeSlurm:
