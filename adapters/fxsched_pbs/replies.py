@@ -63,7 +63,9 @@ TORQUE: Final = Dialect(
     name="Torque",
     unknown=153,
     over=frozenset({170}),  # 15018, "invalid state for job - COMPLETE"
-    unsure=frozenset({164, 165, 185, 224}),  # system, internal, protocol; the server cannot reach the job's node
+    # Invalid request ("cannot locate new job": of a script over 64 KiB, in a build of 2020, and the job is there);
+    # system, internal, protocol (a lost connection); the server cannot reach the job's node.
+    unsure=frozenset({156, 164, 165, 185, 224}),
     ends={
         **dict.fromkeys((*range(-9, 0), -13), _NEVER_STARTED),
         -10: (EndCause.MEMORY, ""),

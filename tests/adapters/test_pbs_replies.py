@@ -120,6 +120,7 @@ def test_a_failed_submit_is_a_refusal_in_pbs_s_words_unless_it_could_not_be_reac
         ("openpbs", 162, b"qsub: System error\n"),
         ("openpbs", 1, b""),
         ("torque", 185, b"qsub: submit error (Batch protocol error)\n"),
+        ("torque", 156, b"qsub: submit error (Invalid request MSG=cannot locate new job 35.vm (0 - Success))\n"),
         ("torque", 165, b"qsub: submit error (PBS server internal error)\n"),
     ],
 )
