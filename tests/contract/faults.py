@@ -17,6 +17,7 @@ from fxsched_fakes.faults import KINDS
 if TYPE_CHECKING:
     from ..adapters.fake_site import FakeSite
 
+PATIENCE = 15.0
 HANGING = ("hang", "accept-then-hang")
 ADVICE = re.compile(r"again|fxsched reconcile|fxsched cancel|administrator|see to", re.IGNORECASE)
 
@@ -35,7 +36,7 @@ class FaultContract:
     async def test_a_submit_that_goes_wrong_makes_one_job_or_none_and_says_which(
         self, site: FakeSite, kind: str
     ) -> None:
-        cluster = open_cluster(site, kind)
+        cluster = open_cluster(site, patience(kind))
         token = new_token()
         error = None
 
@@ -55,12 +56,12 @@ class FaultContract:
 
     @pytest.mark.parametrize("kind", sorted(KINDS - {"lose"}))
     async def test_a_status_never_reports_a_live_job_as_ended(self, site: FakeSite, kind: str) -> None:
-        cluster = open_cluster(site, kind)
-        job = await cluster.submit(JobSpec(token=new_token(), command=("sleep", "60")))
+        job = await open_cluster(site).submit(JobSpec(token=new_token(), command=("sleep", "60")))
+        cluster = open_cluster(site, patience(kind))
 
         for command in site.commands[1:]:
             with site.faults(fault(command, kind)):
-                for _ in range(3):
+                for _ in range(2):
                     try:
                         status = (await cluster.status([job.id], max_age=0))[job.id]
                     except SchedulerUnavailable as error:
@@ -72,16 +73,16 @@ class FaultContract:
 
     @pytest.mark.parametrize("kind", sorted(KINDS - {"lose", "forget"}))
     async def test_a_cancel_is_true_or_says_what_is_left_to_do(self, site: FakeSite, kind: str) -> None:
-        cluster = open_cluster(site, kind, cancel=1.0)
+        patient, cluster = open_cluster(site), open_cluster(site, patience(kind), cancel=1.0)
 
         for command in site.commands[1:]:
-            job = await cluster.submit(JobSpec(token=new_token(), command=("sleep", "60")))
+            job = await patient.submit(JobSpec(token=new_token(), command=("sleep", "60")))
             try:
                 with site.faults(fault(command, kind)):
                     done = await cluster.cancel(job.id)
             except (SchedulerUnavailable, CancelUnverified) as error:
                 assert_clear(error)
-                done = await cluster.cancel(job.id)
+                done = await patient.cancel(job.id)
 
             assert done.status.state in (JobState.ENDED, JobState.GONE)
             assert site.alive(job.token) == 0
@@ -91,11 +92,15 @@ def fault(command: str, kind: str) -> dict[str, object]:
     return {"command": command, "fault": kind, "delay": 0.05 if kind == "slow" else 0.0}
 
 
-def open_cluster(site: FakeSite, kind: str, **timing: float) -> Cluster:
-    """Return the cluster as an impatient site has it."""
-    usual = {"launch": 15.0, "settle_pause": 0.0, "cancel": 15.0, "poll": 0.0}
-    adapter = site.patient(1.0 if kind in HANGING else 15.0)
-    return Cluster("main", adapter, Ledger(site.home / "state"), timing=Timing(**(usual | timing)))
+def patience(kind: str) -> float:
+    """Return how long a command may take: for one that hangs, not longer than needed."""
+    return 0.4 if kind in HANGING else PATIENCE
+
+
+def open_cluster(site: FakeSite, patience: float = PATIENCE, **timing: float) -> Cluster:
+    """Return the cluster, with so much patience for each command."""
+    usual = {"launch": PATIENCE, "settle_pause": 0.0, "cancel": PATIENCE, "poll": 0.0}
+    return Cluster("main", site.patient(patience), Ledger(site.home / "state"), timing=Timing(**(usual | timing)))
 
 
 def assert_clear(error: Exception) -> None:
