@@ -19,7 +19,9 @@ class Shell:
 
     def __init__(self, home: Path) -> None:
         self.home = home
-        self.environment = {"HOME": str(home), "PATH": os.environ["PATH"]}
+        config = home / "usual.toml"
+        config.write_text("[clusters.local]\npoll_interval = 0.1\n")
+        self.environment = {"HOME": str(home), "PATH": os.environ["PATH"], "FXSCHED_CONFIG": str(config)}
 
     def fxsched(self, *arguments: str, code: int = 0) -> str:
         """Run fxsched, which must exit with ``code``; return what it printed, and what it complained of."""

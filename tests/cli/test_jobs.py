@@ -89,7 +89,9 @@ def test_cluster_and_profile_exclude_each_other(shell: Shell) -> None:
 
 
 def test_a_profile_says_what_a_job_needs(shell: Shell) -> None:
-    (shell.home / "c.toml").write_text('[profiles.short]\nwalltime = "1s"\nenvironment = { COLOUR = "a b" }\n')
+    (shell.home / "c.toml").write_text(
+        '[clusters.local]\npoll_interval = 0.1\n[profiles.short]\nwalltime = "1s"\nenvironment = { COLOUR = "a b" }\n'
+    )
 
     status = shell.fxsched(
         "submit",

@@ -75,7 +75,7 @@ class InProcessHost:
                 os.dup2(file.fileno(), 0)
             with mock.patch.dict(os.environ, environment), mock.patch("time.sleep", _sleep):
                 return frame._with_fault(  # main() would end the process
-                    Cluster(self.cluster.directory), "slurm", command, arguments, fault
+                    Cluster(self.cluster.directory), "slurm", command, command, arguments, fault
                 )
         finally:
             os.dup2(kept, 0)
