@@ -242,7 +242,7 @@ class Ledger:
                 status = file.stat()
                 stamp = (status.st_ino, status.st_mtime_ns, status.st_size)
                 known = former.files.get(file.name)
-                entry = known[1] if known and known[0] == stamp else _last(Path(file.path).read_bytes())
+                entry = known[1] if known and known[0] == stamp else read_entry(Path(file.path).read_bytes())
                 files[file.name] = (stamp, entry)
             except OSError:
                 continue  # it has ended since we looked, or will be readable another time
@@ -295,8 +295,8 @@ def _unwritable(folder: Path, error: OSError) -> LedgerError:
     )
 
 
-def _last(lines: bytes) -> Entry:
-    """Return the entry in the last whole line.
+def read_entry(lines: bytes) -> Entry:
+    """Return the entry that a file's content stands for: that of the last whole line.
 
     Raises:
         ValueError: there is none.

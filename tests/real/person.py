@@ -11,10 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from fxsched.jobs import JobId
-from fxsched.ledger import Entry, Ledger
+from fxsched.ledger import Entry, Ledger, read_entry
 from fxsched.sessions import Report, parse_report
 
 PROGRAMS = Path(sys.executable).parent
@@ -145,7 +143,7 @@ class Person:
     def entries(self) -> list[Entry]:
         """Return all entries of the ledger, live and ended."""
         paths = (path for kind in ("live", "ended") for path in self.state.glob(f"ledger/{kind}/*.json"))
-        return [msgspec.json.decode(path.read_bytes(), type=Entry) for path in paths]
+        return [read_entry(path.read_bytes()) for path in paths]
 
     def only_entry(self) -> Entry:
         """Return the ledger's only entry."""

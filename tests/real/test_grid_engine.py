@@ -264,7 +264,7 @@ async def test_a_job_that_is_ended_with_term_was_cancelled(
     cluster = site.cluster()
     job = await cluster.submit(JobSpec(token=new_token(), command=("sleep", "60")))
     await site.until(plain, JobState.RUNNING)
-    await site.until(job.id, JobState.RUNNING)
+    await until(lambda: cluster.report(job.token), lambda report: report.started)  # it is ready for the signal then
 
     await site.adapter.cancel(plain)
     done = await cluster.cancel(job.id)
