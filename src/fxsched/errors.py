@@ -11,6 +11,7 @@
     │   └── CommandNotFound       the host has no such program
     └── SchedulerError            the scheduler's side of things
         ├── SchedulerUnavailable  it could not be asked; certainly nothing was changed
+        │   └── PartlyUnavailable … about some of the jobs; the others' statuses are with it
         ├── SubmitRejected        it refused the job for good, in its own words
         ├── CancelRefused         it refused to cancel
         └── CancelUnverified      it accepted the cancel, but the job's end was not seen
@@ -21,10 +22,11 @@ ever holds a secret.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 
 class FxschedError(Exception):
@@ -69,6 +71,13 @@ class SchedulerError(FxschedError):
 
 class SchedulerUnavailable(SchedulerError):
     """The scheduler could not be asked, and nothing was changed. Trying again later is right."""
+
+
+class PartlyUnavailable(SchedulerUnavailable):
+    """Some of the jobs are where nobody could be asked. ``answers`` has the others' statuses."""
+
+    answers: Mapping[Any, Any] = MappingProxyType({})
+    """``JobId`` → ``JobStatus``."""
 
 
 class SubmitRejected(SchedulerError):

@@ -18,6 +18,7 @@ BUILT_IN: Final = {
     "command": "fxsched_command.adapter:CommandAdapter",
     "local": "fxsched_process.adapter:ProcessAdapter",
     "slurm": "fxsched_slurm.adapter:SlurmAdapter",
+    "ssh": "fxsched_process.pool:PoolAdapter",
 }
 
 

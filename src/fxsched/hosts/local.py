@@ -138,6 +138,9 @@ async def _end(process: Popen[bytes]) -> None:
     """Leave nothing of the command behind if it was interrupted."""
     if process.poll() is None:
         with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
+            try:
+                os.killpg(process.pid, signal.SIGKILL)
+            except PermissionError:
+                return  # it runs as somebody else, as behind sudo; it has a deadline of its own
         with anyio.CancelScope(shield=True):
             await _ended(process)
