@@ -39,12 +39,15 @@ if TYPE_CHECKING:
 COMMAND: Final = ("/bin/sh", "-c", 'read -r line && eval "$line"')
 """``read`` takes byte after byte, so that what follows the line is left for others."""
 COMMAND_LINE: Final = join(("exec", *COMMAND))
-"""The same for a login shell. Between single quotes only ``'``, ``!``, a backslash and a new line differ among shells."""
+"""The same for a login shell. All shells read it alike: it has no ``!``, backslash or new line in its quotes."""
 
 # $1: the next program; $2, $3: the halves of the mark; $4: the size of the text; $5: seconds.
 # timeout leads a process group of its own, and ends all of it, itself too.
 _CLEAN: Final = 'exec env -i @VARIABLES@ LC_ALL=C timeout -s KILL "$5" /bin/sh -c "$1" sh "$2" "$3" "$4"'
-_RECEIVE: Final = 'echo "$1$2 begin $PPID"; echo "$1$2 begin" >&2; eval "$(head -c "$3")"'
+_RECEIVE: Final = (
+    'read -r node </proc/sys/kernel/hostname; echo "$1$2 begin $PPID $node"; echo "$1$2 begin" >&2; '
+    'eval "$(head -c "$3")"'
+)
 
 # One compound command: half of it is a syntax error, and runs nothing. The shell's own complaints ("Killed") are not
 # the command's. A command that does not read all of its input ends head by PIPE, and that is no trouble.
@@ -63,8 +66,12 @@ printf '%s%s end\n' @MARK@ >&4
 """
 _INPUT: Final = r"""{ head -c @SIZE@ && { read -r t; [ "$t" = @TRAILER@ ] || kill -s KILL 0; }; } <&3 3<&- 4>&- |"""
 
-# The leader has the mark among its words; a process that got its number later has not.
-_END: Final = 'if grep -qsF "$2" "/proc/$1/cmdline"; then kill -s KILL -- "-$1"; fi'
+# The leader has the mark among its words; a process that got its number later has not. A name may stand for several
+# login nodes, and this may be another one.
+_END: Final = (
+    'read -r node </proc/sys/kernel/hostname; [ "$node" = "$3" ] || exit; '
+    'if grep -qsF "$2" "/proc/$1/cmdline"; then kill -s KILL -- "-$1"; fi'
+)
 
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 # bash keeps these read-only, also when it is called sh: an assignment would end the program.
@@ -121,10 +128,10 @@ class Frame:
         """Everything that the other end reads."""
         return self.opening + self.rest
 
-    def begun(self, stdout: bytes | bytearray) -> int | None:
-        """Return the far process group, if the first mark has come; None if the other end is not ready yet."""
-        found = re.search(rb"%b begin ([0-9]+)\n" % self._mark, stdout)
-        return int(found[1]) if found else None
+    def begun(self, stdout: bytes | bytearray) -> tuple[str, str] | None:
+        """Return the far process group and node, if the first mark has come; None if the other end is not ready."""
+        found = re.search(rb"%b begin ([0-9]+) (\S*)\n" % self._mark, stdout)
+        return (found[1].decode(), found[2].decode("utf-8", "replace")) if found else None
 
     def ended(self, output: bytes | bytearray, start: int = 0) -> bool:
         """Whether the last mark stands in one of the two outputs, at or after ``start``."""
@@ -139,7 +146,7 @@ class Frame:
             CommandNotFound: there is no such program.
         """
         out = re.fullmatch(
-            rb"(?s:.*?)%b begin [0-9]+\n((?s:.*?))%b (?:end ([0-9]+)|missing)\n((?s:.*))" % (self._mark, self._mark),
+            rb"(?s:.*?)%b begin [^\n]*\n((?s:.*?))%b (?:end ([0-9]+)|missing)\n((?s:.*))" % (self._mark, self._mark),
             stdout,
         )
         err = re.fullmatch(rb"(?s:.*?)%b begin\n((?s:.*?))%b end\n((?s:.*))" % (self._mark, self._mark), stderr)
@@ -154,9 +161,9 @@ class Frame:
         text = bytes(output).partition(self._mark)[0].decode("utf-8", "replace").strip()
         return text[-300:]
 
-    def ending(self, group: int) -> tuple[str, ...]:
-        """Return the command that ends this one, if it still runs in that process group."""
-        return ("/bin/sh", "-c", _END, "sh", str(group), self._halves[0])
+    def ending(self, group: str, node: str) -> tuple[str, ...]:
+        """Return the command that ends this one; it exits with 0 if nothing of it runs any more."""
+        return ("/bin/sh", "-c", _END, "sh", group, self._halves[0], node)
 
     def _opening(self, keep: Iterable[str], size: int, deadline: float) -> bytes:
         names = [name for name in dict.fromkeys((*IDENTITY, *keep)) if name != "PATH" and _NAME.fullmatch(name)]
