@@ -8,6 +8,8 @@
     │   └── SubmitUnsettled       … and asking afterwards did not settle it
     ├── HostError                 a command certainly did not run
     │   ├── HostUnreachable       nothing was sent
+    │   ├── HostKeyRejected       the host does not prove to be the one that is meant
+    │   ├── AuthenticationFailed  the host lets nobody in without a human, or not with these keys
     │   └── CommandNotFound       the host has no such program
     └── SchedulerError            the scheduler's side of things
         ├── SchedulerUnavailable  it could not be asked; certainly nothing was changed
@@ -59,6 +61,14 @@ class HostError(FxschedError):
 
 class HostUnreachable(HostError):
     """The host could not be reached; nothing was sent."""
+
+
+class HostKeyRejected(HostError):
+    """The host's key is unknown or not the one that is known. The text has the command that mends it."""
+
+
+class AuthenticationFailed(HostError):
+    """The host accepts none of the keys and tickets that can be used without a human."""
 
 
 class CommandNotFound(HostError):
