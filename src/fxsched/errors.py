@@ -13,7 +13,7 @@
     │   └── CommandNotFound       the host has no such program
     └── SchedulerError            the scheduler's side of things
         ├── SchedulerUnavailable  it could not be asked; certainly nothing was changed
-        │   └── PartlyUnavailable … about some of the jobs; the others' statuses are with it
+        │   └── PartlyUnavailable  … about some of the jobs; the others' statuses are with it
         ├── SubmitRejected        it refused the job for good, in its own words
         ├── CancelRefused         it refused to cancel
         └── CancelUnverified      it accepted the cancel, but the job's end was not seen

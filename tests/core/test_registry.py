@@ -61,7 +61,9 @@ def test_an_unknown_adapter_gets_the_nearest_name() -> None:
 
 
 def test_an_unknown_adapter_like_no_other_gets_all_names(install: Path) -> None:
-    with pytest.raises(ConfigurationError, match=r"there is no adapter 'xyz' \(known: .*local, .*other, .*slurm\)"):
+    with pytest.raises(
+        ConfigurationError, match=r"there is no adapter 'xyz' \(known: .*local, .*other, .*slurm, .*ssh\)"
+    ):
         load_adapter("xyz")
 
 
