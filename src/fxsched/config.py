@@ -12,7 +12,7 @@ from msgspec import Struct, field
 from fxsched.accounts import REQUEST, Login, Person, account_of, check_account, check_login
 from fxsched.cluster import open_cluster
 from fxsched.errors import ConfigurationError, LedgerError, nearest
-from fxsched.hosts.opening import LOCAL, Become, HostSettings, Transport, has_user
+from fxsched.hosts.opening import LOCAL, Become, HostSettings, Transport, check_hosts, has_user
 from fxsched.jobs import SessionWait
 from fxsched.strict import as_table, convert
 from fxsched.submission import Timing
@@ -173,15 +173,7 @@ class Config(Struct, frozen=True, kw_only=True):
             name,
             state=self.state(name, person),
             adapter=settings.adapter,
-            host=HostSettings(
-                hosts=addresses(settings),
-                transport=settings.transport,
-                channels=settings.channels,
-                connect_timeout=settings.connect_timeout,
-                ssh_config=settings.ssh_config,
-                become=settings.become,
-                account=None if settings.become and come_as_they_are else account,
-            ),
+            host=_hosts(settings, None if settings.become and come_as_they_are else account),
             options=settings.options,
             timing=Timing(launch=settings.launch_timeout, poll=settings.poll_interval),
         )
@@ -235,6 +227,18 @@ def myself() -> Person:
         return Person(login=os.environ.get("USER") or str(os.getuid()))
 
 
+def _hosts(settings: ClusterSettings, account: str | None) -> HostSettings:
+    return HostSettings(
+        hosts=addresses(settings),
+        transport=settings.transport,
+        channels=settings.channels,
+        connect_timeout=settings.connect_timeout,
+        ssh_config=settings.ssh_config,
+        become=settings.become,
+        account=account,
+    )
+
+
 def _account(name: str, settings: ClusterSettings, person: Person) -> str | None:
     login = settings.login or (REQUEST if settings.become else None)
     return account_of(person, login, f"clusters.{name}")
@@ -245,6 +249,10 @@ def _check_cluster(name: str, settings: ClusterSettings) -> None:
     where = f"clusters.{name}"
     if settings.hosts and settings.host != LOCAL:
         raise ConfigurationError(f"{where} has both host and hosts: write all of them into hosts")
+    try:
+        check_hosts(_hosts(settings, None), pool=True)  # whether it is one, the adapter says when it is used
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{where}: {error}") from None
     check_login(settings.login, where)
     remote = LOCAL not in addresses(settings)
     if settings.login is not None and not settings.become:

@@ -213,7 +213,7 @@ async def test_a_host_that_is_down_makes_only_its_own_jobs_unknown(site: ThesePo
             await cluster.status(jobs.values(), max_age=0)
         assert {id: status.state for id, status in caught.value.answers.items()} == {jobs[NAMES[0]]: JobState.RUNNING}
         assert (await cluster.status([jobs[NAMES[0]]]))[jobs[NAMES[0]]].state is JobState.RUNNING
-        with pytest.raises(SchedulerUnavailable, match="no route to node2.*left alone"):
+        with pytest.raises(SchedulerUnavailable, match=r"no route to node2.*left alone"):
             await cluster.status([jobs[NAMES[1]]])
         assert len(cluster.ledger.live("main")) >= 2
     finally:
