@@ -122,7 +122,7 @@ def test_no_secret_and_nothing_of_the_request_is_on_sudo_s_command_line(service:
 
 def test_the_service_s_own_variables_stay_its_own(service: Service) -> None:
     service.user.environment |= {"FASTX_X": "passed on", "SERVICE_KEY": "private", "KRB5CCNAME": "private"}
-    service.user.start_script("env >\"$HOME/environment\"; echo '{\"result\": 1}'; sleep 60")
+    service.user.start_script('env >"$HOME/environment"; echo \'{"result": 1}\'; sleep 60')
 
     service.launch()
 
