@@ -16,7 +16,7 @@ a job script. The opening may be sent alone and the rest when the first mark has
 run. This also serves a login shell whose rc file has an ``exec`` in it, which forgets our command line and reads the
 opening itself. Where the other end is known to be ``/bin/sh`` (behind sudo, for one) all may be sent at once.
 
-Needs, on the far side, POSIX sh, coreutils (``env``, ``head -c``, ``timeout``) and Linux's ``/proc``.
+Needs, on the far side, POSIX sh, coreutils (``head -c``, ``timeout``, ``tr``) and Linux's ``/proc``.
 """
 
 from __future__ import annotations
@@ -41,18 +41,34 @@ COMMAND: Final = ("/bin/sh", "-c", 'read -r line && eval "$line"')
 COMMAND_LINE: Final = join(("exec", *COMMAND))
 """The same for a login shell. All shells read it alike: it has no ``!``, backslash or new line in its quotes."""
 
-# $1: the next program; $2, $3: the halves of the mark; $4: the size of the text; $5: seconds.
-# timeout leads a process group of its own, and ends all of it, itself too.
-_CLEAN: Final = 'exec env -i @VARIABLES@ LC_ALL=C timeout -s KILL "$5" /bin/sh -c "$1" sh "$2" "$3" "$4"'
+# $1, $2: the halves of the mark; $3: the size of the text. The parent is timeout, which leads a process group of its
+# own and ends all of it, itself too.
 _RECEIVE: Final = (
-    'read -r node </proc/sys/kernel/hostname; echo "$1$2 begin $PPID $node"; echo "$1$2 begin" >&2; '
-    'eval "$(head -c "$3")"'
+    "read -r node </proc/sys/kernel/hostname; "
+    'echo "$1$2 begin $PPID $node"; echo "$1$2 begin" >&2; LC_ALL=C; export LC_ALL; eval "$(head -c "$3")"'
 )
 
-# One compound command: half of it is a syntax error, and runs nothing. The shell's own complaints ("Killed") are not
-# the command's. A command that does not read all of its input ends head by PIPE, and that is no trouble.
+# One compound command: half of it is a syntax error, and runs nothing. First goes what the login has in its environment
+# (env -i would need what stays on its command line, and SLURM_JWT is a secret); a line out of the middle of a value is
+# the name of nothing that matters. The shell's own complaints ("Killed") are not the command's. A command that does not
+# read all of its input ends head by PIPE, and that is no trouble.
 _RUN: Final = r"""{
 exec 3<&0 4>&2 </dev/null 2>/dev/null
+set -f
+IFS='
+'
+for line in $(tr '\0' '\n' </proc/$$/environ); do
+    line=${line%%=*}
+    case " @KEPT@ " in *" $line "*) continue ;; esac
+    case $line in
+    *[!A-Za-z0-9_]*) line=${line#BASH_FUNC_} && command unset -f "${line%%[!A-Za-z0-9_]*}" ;;
+    *) command unset -v "$line" ;;
+    esac
+done
+set +f
+unset IFS line node
+LC_ALL=C PATH=${PATH:-@PATH@}
+export LC_ALL PATH
 @EXPORTS@
 set -- @ARGV@
 if case $1 in */*) [ -f "$1" ] && [ -x "$1" ] ;; *) command -v "$1" >/dev/null ;; esac; then
@@ -117,8 +133,8 @@ class Frame:
         self._mark = "".join(self._halves).encode()
         trailer = random.token_hex(8)
         exports = dict(environment) | {name: secret.reveal() for name, secret in secrets.items()}
-        text = self._text(exports, len(stdin), trailer)
-        self.opening = self._opening(keep, len(text), deadline)
+        text = self._text(exports, keep, len(stdin), trailer)
+        self.opening = self._opening(len(text), deadline)
         """The first line; the first mark answers it."""
         self.rest = text + (stdin + f"{trailer}\n".encode() if stdin else b"")
         """All that comes after it; while none of this was sent, nothing has run."""
@@ -165,18 +181,17 @@ class Frame:
         """Return the command that ends this one; it exits with 0 if nothing of it runs any more."""
         return ("/bin/sh", "-c", _END, "sh", group, self._halves[0], node)
 
-    def _opening(self, keep: Iterable[str], size: int, deadline: float) -> bytes:
-        names = [name for name in dict.fromkeys((*IDENTITY, *keep)) if name != "PATH" and _NAME.fullmatch(name)]
-        variables = " ".join([f'"PATH=${{PATH:-{DEFAULT_PATH}}}"', *(f'${{{n}+"{n}=${n}"}}' for n in names)])
-        program = _CLEAN.replace("@VARIABLES@", variables)
-        words = ("exec", "/bin/sh", "-c", program, "sh", _RECEIVE, *self._halves, str(size), str(math.ceil(deadline)))
-        return f"{join(words)}\n".encode()
+    def _opening(self, size: int, deadline: float) -> bytes:
+        limit = ("timeout", "-s", "KILL", str(math.ceil(deadline)))
+        return f"{join(('exec', *limit, '/bin/sh', '-c', _RECEIVE, 'sh', *self._halves, str(size)))}\n".encode()
 
-    def _text(self, exports: Mapping[str, str], size: int, trailer: str) -> bytes:
+    def _text(self, exports: Mapping[str, str], keep: Iterable[str], size: int, trailer: str) -> bytes:
         for name in exports:
             if not _NAME.fullmatch(name) or name in _READ_ONLY:
                 raise self._refusal(f"no shell can pass on a variable called {name!r}")
         values = {
+            "KEPT": " ".join(filter(_NAME.fullmatch, (*IDENTITY, *keep))),
+            "PATH": DEFAULT_PATH,
             "EXPORTS": "\n".join(f"export {name}={self._quoted(value)}" for name, value in exports.items()),
             "ARGV": " ".join(map(self._quoted, self.argv)),
             "MARK": " ".join(self._halves),
