@@ -182,7 +182,7 @@ class PoolAdapter(Adapter):
         async def one(name: str) -> None:
             try:
                 answers[name] = await ask(self._machines[name])
-            except (SchedulerUnavailable, HostError, OutcomeUnknown) as error:
+            except FxschedError as error:  # kept out of the task group, which would wrap it
                 troubles.append(error)
                 return
             if patience is not None:
@@ -191,6 +191,9 @@ class PoolAdapter(Adapter):
         async with anyio.create_task_group() as tasks:
             for name in names:
                 tasks.start_soon(one, name)
+        for error in troubles:
+            if not isinstance(error, SchedulerUnavailable | HostError | OutcomeUnknown):
+                raise error
         return answers, troubles
 
 

@@ -100,7 +100,7 @@ class Cluster:
 
     async def connect(self) -> None:
         """Open the way to the cluster's host now, beside other work. Where that fails, the first command says so."""
-        with suppress(HostError):
+        with suppress(FxschedError):
             await connect(self.adapter.host)
 
     @contextmanager

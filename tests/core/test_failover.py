@@ -8,7 +8,14 @@ from typing import Any
 import anyio
 import pytest
 
-from fxsched.errors import CommandNotFound, FxschedError, HostKeyRejected, HostUnreachable, OutcomeUnknown
+from fxsched.errors import (
+    CommandNotFound,
+    ConfigurationError,
+    FxschedError,
+    HostKeyRejected,
+    HostUnreachable,
+    OutcomeUnknown,
+)
 from fxsched.hosts import CommandResult
 from fxsched.hosts.failover import FailoverHost
 
@@ -128,6 +135,13 @@ async def test_a_trouble_that_all_hosts_share_keeps_its_kind() -> None:
     host = FailoverHost([Node("a", HostKeyRejected("key of a")), Node("b", HostKeyRejected("key of b"))])
 
     with pytest.raises(HostKeyRejected, match="key of a; key of b"):
+        await said(host)
+
+
+async def test_a_configuration_that_is_wrong_is_told_as_such() -> None:
+    host = FailoverHost([Node("a", ConfigurationError("asyncssh needs asyncio")), Node("b")])
+
+    with pytest.raises(ConfigurationError, match="asyncssh needs asyncio"):
         await said(host)
 
 

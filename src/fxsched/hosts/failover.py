@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import anyio
 
-from fxsched.errors import CommandNotFound, HostError, HostUnreachable
+from fxsched.errors import CommandNotFound, FxschedError, HostError, HostUnreachable
 from fxsched.hosts.base import NO_SECRETS, NOTHING, connect
 
 if TYPE_CHECKING:
@@ -102,6 +102,7 @@ class FailoverHost:
         candidates = [host for host in self._hosts if id(host) not in resting] or list(self._hosts)
         winner: Host | None = None
         failures: dict[int, HostError] = {}
+        wrong: list[FxschedError] = []
 
         async def attempt(host: Host, failed: anyio.Event) -> None:
             nonlocal winner
@@ -112,7 +113,10 @@ class FailoverHost:
                 self._leave(host, error)
                 failed.set()
                 return
-            winner = winner or host
+            except FxschedError as error:  # kept out of the task group, which would wrap it
+                wrong.append(error)
+            else:
+                winner = winner or host
             tasks.cancel_scope.cancel()
 
         async with anyio.create_task_group() as tasks:
@@ -121,6 +125,8 @@ class FailoverHost:
                 tasks.start_soon(attempt, host, failed)
                 with anyio.move_on_after(self._head_start):
                     await failed.wait()
+        if wrong:
+            raise wrong[0]
         if winner is None:
             raise _all_of(list(failures.values()))
         for host in candidates[: candidates.index(winner)]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from fxsched.errors import HostError
+from fxsched.errors import FxschedError
 from fxsched.hosts.base import NO_SECRETS, NOTHING, connect
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class Pool:
         """Open the ways to all members at the same time. One that cannot be reached will say so when it is used."""
 
         async def attempt(host: Host) -> None:
-            with suppress(HostError):
+            with suppress(FxschedError):
                 await connect(host)
 
         async with anyio.create_task_group() as tasks:
