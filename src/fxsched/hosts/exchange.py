@@ -260,15 +260,18 @@ class SshTransport(ABC):
             await sender.send(frame.opening)
             await channel.until(channel.ready)
             if not channel.ready():
-                said = next(filter(None, (frame.noise(output) for output in reversed(channel.output))), "nothing")
-                raise HostUnreachable(
-                    f"{self.label} started no /bin/sh for us{channel.reason}. What its login shell said: {said}"
-                )
+                raise self._not_ready(channel)
             channel.sent = True
             await sender.send(frame.rest)
             await channel.until(channel.ended)
             with anyio.move_on_after(LINGER):  # what it left running may still print
                 await channel.until(lambda: False)
+
+    def _not_ready(self, channel: Channel) -> Exception:
+        """Return what to raise when a channel was closed before the far side was ready."""
+        said = (channel.frame.noise(output) for output in reversed(channel.output))
+        words = next(filter(None, said), "nothing")
+        return HostUnreachable(f"{self.label} started no /bin/sh for us{channel.reason}; its login shell said: {words}")
 
     async def _end(self, channel: Channel) -> None:
         """End what may still run of a command whose caller does not wait for it any more."""
