@@ -135,12 +135,17 @@ async def _open(address: str, settings: HostSettings, keep: Sequence[str], stack
 
 async def _open_ssh(target: SshTarget, settings: HostSettings, keep: Sequence[str], stack: AsyncExitStack) -> Host:
     # One import each, and only where it is used: asyncssh alone takes longer to import than a launch should last.
+    kind: type[SshHost | OpenSshHost]
     if settings.transport == "openssh":
-        from fxsched.hosts.openssh import OpenSshHost as Kind
+        from fxsched.hosts.openssh import OpenSshHost
+
+        kind = OpenSshHost
     else:
-        from fxsched.hosts.ssh import SshHost as Kind
-    opened: Host = await stack.enter_async_context(
-        Kind(
+        from fxsched.hosts.ssh import SshHost
+
+        kind = SshHost
+    return await stack.enter_async_context(
+        kind(
             target,
             keep=keep,
             channels=settings.channels,
@@ -148,7 +153,6 @@ async def _open_ssh(target: SshTarget, settings: HostSettings, keep: Sequence[st
             config_file=settings.ssh_config,
         )
     )
-    return opened
 
 
 def _target(address: str) -> SshTarget:
