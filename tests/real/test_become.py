@@ -10,6 +10,8 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -43,26 +45,31 @@ class Service:
         self.environment = {"HOME": str(self.home("fastx")), "PATH": os.environ["PATH"]}
 
     def __enter__(self) -> Service:
-        run("groupadd", self.group)
-        for role, login in self.logins.items():
-            groups = ["--groups", self.group] if role in ("ada", "bob") else []
-            run("useradd", "--create-home", "--home-dir", str(self.home(role)), "--shell=/bin/sh", *groups, login)
-        self.sudoers.write_text(SUDOERS.format(service=self.logins["fastx"], group=self.group))
-        self.sudoers.chmod(0o440)
-        run("visudo", "--check", "--quiet", "--file", str(self.sudoers))
-        self.start_script('id -un >"$HOME/who"; pwd >>"$HOME/who"; echo \'{"result": 1}\'; exec sleep 600')
-        self.configure('[clusters.here]\nbecome = "sudo"\noptions.grace = 1\n')
+        with ExitStack() as stack:
+            run("groupadd", self.group)
+            stack.callback(run, "groupdel", self.group)
+            for role, login in self.logins.items():
+                groups = ["--groups", self.group] if role in ("ada", "bob") else []
+                run("useradd", "--create-home", "--home-dir", str(self.home(role)), "--shell=/bin/sh", *groups, login)
+                # sudo tells root by mail whom it refused, and a process of that user may stay for a moment.
+                stack.callback(until, f"userdel {login}", partial(deleted, login))
+            self.sudoers.write_text(SUDOERS.format(service=self.logins["fastx"], group=self.group))
+            stack.callback(self.sudoers.unlink)
+            self.sudoers.chmod(0o440)
+            run("visudo", "--check", "--quiet", "--file", str(self.sudoers))
+            self.start_script('id -un >"$HOME/who"; pwd >>"$HOME/who"; echo \'{"result": 1}\'; exec sleep 600')
+            self.configure('[clusters.here]\nbecome = "sudo"\noptions.grace = 1\n')
+            stack.callback(self.end_sessions)
+            self._made = stack.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._made.close()
+
+    def end_sessions(self) -> None:
         for role in ("ada", "bob"):
             for path in self.state(role).glob("ledger/live/*.json"):
                 self.fxsched("cancel", "--login", self.logins[role], path.stem)
-        self.sudoers.unlink(missing_ok=True)
-        for login in self.logins.values():
-            # sudo tells root by mail whom it did not allow what, and for that a process of the user's may stay a moment.
-            until(f"userdel {login}", partial(deleted, login))
-        run("groupdel", self.group)
 
     def home(self, role: str) -> Path:
         return self.place / role
