@@ -18,12 +18,14 @@ from msgspec.structs import replace
 
 from fxsched import sessions
 from fxsched.errors import (
+    AuthenticationFailed,
     CancelRefused,
     CancelUnverified,
     CommandNotFound,
     ConfigurationError,
     FxschedError,
     HostError,
+    HostKeyRejected,
     LedgerError,
     OutcomeUnknown,
     PartlyUnavailable,
@@ -56,6 +58,7 @@ _log = logging.getLogger("fxsched.cluster")
 _ADVICE: Final = (
     (SubmitRejected, "Ask for something else, or show this to the cluster's administrator"),
     (CancelRefused, "It may be somebody else's job; if it is not, show this to the cluster's administrator"),
+    ((HostKeyRejected, AuthenticationFailed), "Show this to the cluster's administrator"),
     (CommandNotFound, "See to the cluster's options.commands in the configuration, or to the PATH"),
     (FxschedError, "Try again later; if it stays so, show this to the cluster's administrator"),
 )
