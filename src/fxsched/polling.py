@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 FORGET: Final = timedelta(hours=1)
 """How long the snapshot keeps an answer that nobody renewed."""
+PATIENCE: Final = 5.0
+"""Seconds for which the answers of some parts wait for those of the others."""
 LONGEST_REST: Final = 300.0
 """Seconds that a scheduler is left alone at most."""
 
@@ -167,8 +169,11 @@ class Poller:
 class PartPollers:
     """A poller for each part of a scheduler (``Adapter.part``): one that hangs, or is left alone, delays no other."""
 
-    def __init__(self, adapter: Adapter, directory: Path, cluster: str, *, interval: float) -> None:
+    def __init__(
+        self, adapter: Adapter, directory: Path, cluster: str, *, interval: float, patience: float = PATIENCE
+    ) -> None:
         self._adapter = adapter
+        self._patience = patience
         self._directory = directory
         self._cluster = cluster
         self._interval = interval
@@ -187,6 +192,7 @@ class PartPollers:
         friends: dict[str, list[JobId]] | None = None
         answers: dict[JobId, JobStatus] = {}
         failures: list[FxschedError] = []
+        done: set[str] = set()
 
         def company_of(part: str) -> list[JobId]:
             nonlocal friends
@@ -201,6 +207,9 @@ class PartPollers:
                 )
             except FxschedError as error:  # kept out of the task group, which would wrap it
                 failures.append(error)
+            done.add(part)
+            if answers and len(groups) > 1:
+                tasks.cancel_scope.deadline = min(tasks.cancel_scope.deadline, anyio.current_time() + self._patience)
 
         if len(groups) == 1:
             await ask(*groups)
@@ -208,6 +217,9 @@ class PartPollers:
             async with anyio.create_task_group() as tasks:
                 for part in groups:
                     tasks.start_soon(ask, part)
+            silent = [part for part in groups if part not in done]
+            if silent:
+                failures.append(SchedulerUnavailable(f"{', '.join(silent)} did not answer in time; ask again alone"))
         for error in failures:
             if not answers or not isinstance(error, SchedulerUnavailable):
                 raise error
