@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
+import secrets
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import anyio
 import pytest
 
+from fxsched.errors import CommandNotFound
 from fxsched.hosts import LocalHost
+from fxsched.hosts.opening import HostSettings, open_host
 from fxsched.hosts.pool import Pool
-from fxsched.jobs import JobId, new_token
+from fxsched.jobs import JobId, Secret, new_token
 from fxsched_fakes.fastx import SessionState
 from fxsched_process.pool import PoolAdapter
 
@@ -24,6 +28,7 @@ from ..contract.place import open_place
 from ..contract.site import Site, until
 from .site import RealSlurm
 from .ssh_server import SshServer, missing_programs
+from .test_become import Service
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -49,6 +54,7 @@ def servers() -> Iterator[list[SshServer]]:
         SshServer(Path(directory, "1")) as first,
         SshServer(Path(directory, "2")) as second,
     ):
+        Path(directory).chmod(0o755)  # sshd reads the keys of a user as that user
         first.known_hosts.write_text(f"{first.known_hosts.read_text()}{second.known_hosts.read_text()}")
         yield [first, second]
 
@@ -221,3 +227,40 @@ class TestPool(LaunchContract):
 
         assert launch.exit_code == 0
         assert job.endswith(f"@127.0.0.1:{servers[1].port}")
+
+
+# ── as somebody else, behind a login node ─────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.anyio
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can make users and let one become another")
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_sudo_behind_ssh_leads_to_the_user_and_home(
+    servers: list[SshServer], home: Path, transport: Literal["asyncssh", "openssh"]
+) -> None:
+    reached(servers, transport, home)
+    with tempfile.TemporaryDirectory(prefix="become-") as directory:
+        Path(directory).chmod(0o755)
+        with Service(Path(directory), secrets.token_hex(3)) as service:
+            settings = HostSettings(
+                hosts=(f"ssh://{service.logins['fastx']}@127.0.0.1:{servers[0].port}",),
+                transport=transport,
+                ssh_config=str(servers[0].config),
+                become="sudo",
+                account=service.logins["ada"],
+            )
+            servers[0].authorize()
+            service.unlock("fastx")
+            async with open_host(settings) as host:
+                result = await host.run(
+                    ["/bin/sh", "-c", 'id -un; echo "$HOME $KEY"; cat; exit 7'],
+                    stdin=b"in\n",
+                    secrets={"KEY": Secret("hunter2")},
+                    deadline=20,
+                )
+                with pytest.raises(CommandNotFound, match=f"as {service.logins['ada']}"):
+                    await host.run(["no-such-program"], deadline=20)
+            await anyio.sleep(0.1)  # the connection is closed in passing, and a user who has one cannot be removed
+
+            assert (result.exit_code, result.stderr) == (7, b"")
+            assert result.text == f"{service.logins['ada']}\n{service.home('ada')} hunter2\nin\n"
