@@ -89,6 +89,23 @@ def test_the_far_environment_is_clean_and_complete(shell: str, noisy: dict[str, 
     assert seen.keys() - expected.keys() - given.keys() <= {"USER", "LOGNAME", "SHELL", "PWD"}
 
 
+@pytest.mark.parametrize("word", ["short", "with\na new line", "long" * 2000])
+@pytest.mark.parametrize("shell", ["dash", "bash"])
+def test_either_kind_of_sh_cleans_the_environment_and_reads_any_size(
+    shell: str, word: str, tmp_path: Path, noisy: dict[str, str]
+) -> None:
+    (tmp_path / "sh").symlink_to(str(shutil.which(shell)))
+    frame = Frame(["env"], environment={"A": word})
+    frame.opening = frame.opening.replace(b"/bin/sh", str(tmp_path / "sh").encode())
+    noisy |= {"BASH_FUNC_env%%": "() { echo a function\n}", "SHELLOPTS": "noglob", "line": "1", "text": "2", "UID": "3"}
+
+    lines = reply(frame, noisy, "dash").text.splitlines()
+
+    assert sorted(line for line in lines if not line.startswith(("PWD=", "SHELLOPTS=", "UID="))) == sorted(
+        [*f"A={word}".splitlines(), f"HOME={tmp_path}", "LC_ALL=C", f"PATH={os.environ['PATH']}"]
+    )
+
+
 @pytest.mark.parametrize("shell", ["sh", "bash", "zsh", "ksh"])
 def test_an_exec_in_an_rc_file_changes_nothing_where_the_shell_reads_as_posix_says(
     shell: str, noisy: dict[str, str]

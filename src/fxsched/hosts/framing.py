@@ -41,45 +41,44 @@ COMMAND: Final = ("/bin/sh", "-c", 'read -r line && eval "$line"')
 COMMAND_LINE: Final = join(("exec", *COMMAND))
 """The same for a login shell. All shells read it alike: it has no ``!``, backslash or new line in its quotes."""
 
-# $1, $2: the halves of the mark; $3: the size of the text. The parent is timeout, which leads a process group of its
-# own and ends all of it, itself too.
+# $1, $2: the halves of the mark; $3: the size of the text, or nothing if it is one line. The parent is timeout, which
+# leads a process group of its own and ends all of it, itself too.
 _RECEIVE: Final = (
-    "read -r node </proc/sys/kernel/hostname; "
-    'echo "$1$2 begin $PPID $node"; echo "$1$2 begin" >&2; LC_ALL=C; export LC_ALL; eval "$(head -c "$3")"'
+    'read -r node </proc/sys/kernel/hostname; echo "$1$2 begin $PPID $node"; echo "$1$2 begin" >&2; '
+    'LC_ALL=C; export LC_ALL; if [ "$3" ]; then eval "$(head -c "$3")"; else read -r text && eval "$text"; fi'
 )
+_LONGEST_LINE: Final = 4096
+"""Bytes beyond which ``head`` is quicker than ``read``, which takes them one by one."""
 
 # One compound command: half of it is a syntax error, and runs nothing. First goes what the login has in its environment
 # (env -i would need what stays on its command line, and SLURM_JWT is a secret); a line out of the middle of a value is
 # the name of nothing that matters. The shell's own complaints ("Killed") are not the command's. A command that does not
-# read all of its input ends head by PIPE, and that is no trouble.
+# read all of its input ends head by PIPE, and that is no trouble. Every line can stand behind the one before it.
 _RUN: Final = r"""{
-exec 3<&0 4>&2 </dev/null 2>/dev/null
-set -f
-IFS='
-'
-for line in $(tr '\0' '\n' </proc/$$/environ); do
-    line=${line%%=*}
-    case " @KEPT@ " in *" $line "*) continue ;; esac
-    case $line in
-    *[!A-Za-z0-9_]*) line=${line#BASH_FUNC_} && command unset -f "${line%%[!A-Za-z0-9_]*}" ;;
-    *) command unset -v "$line" ;;
-    esac
-done
-set +f
-unset IFS line node
-LC_ALL=C PATH=${PATH:-@PATH@}
-export LC_ALL PATH
+exec 3<&0 4>&2 </dev/null 2>/dev/null;
+set -f;
+IFS=${IFS#??};
+for line in $(export -p); do
+    line=${line#export };
+    line=${line%%=*};
+    case " @KEPT@ " in *" $line "*) continue ;; esac;
+    case $line in *[!A-Za-z0-9_]*) ;; *) command unset -v "$line" ;; esac;
+done;
+if [ "${BASH_VERSION-}" ]; then for line in $(declare -Fx); do unset -f "${line##* }"; done; fi;
+set +f;
+unset IFS line node text;
+LC_ALL=C PATH=${PATH:-@PATH@};
+export LC_ALL PATH;
 @EXPORTS@
-set -- @ARGV@
+set -- @ARGV@;
 if case $1 in */*) [ -f "$1" ] && [ -x "$1" ] ;; *) command -v "$1" >/dev/null ;; esac; then
-    @INPUT@ ( exec "$@" 2>&4 3<&- 4>&- )
-    printf '%s%s end %s\n' @MARK@ "$?"
+    @INPUT@ ( exec "$@" 2>&4 3<&- 4>&- );
+    printf '%s%s end %s\n' @MARK@ "$?";
 else
-    printf '%s%s missing\n' @MARK@
-fi
-printf '%s%s end\n' @MARK@ >&4
-}
-"""
+    printf '%s%s missing\n' @MARK@;
+fi;
+printf '%s%s end\n' @MARK@ >&4;
+}"""
 _INPUT: Final = r"""{ head -c @SIZE@ && { read -r t; [ "$t" = @TRAILER@ ] || kill -s KILL 0; }; } <&3 3<&- 4>&- |"""
 
 # The leader has the mark among its words; a process that got its number later has not. A name may stand for several
@@ -134,9 +133,10 @@ class Frame:
         trailer = random.token_hex(8)
         exports = dict(environment) | {name: secret.reveal() for name, secret in secrets.items()}
         text = self._text(exports, keep, len(stdin), trailer)
-        self.opening = self._opening(len(text), deadline)
+        by_line = b"\n" not in text and len(text) < _LONGEST_LINE
+        self.opening = self._opening("" if by_line else str(len(text) + 1), deadline)
         """The first line; the first mark answers it."""
-        self.rest = text + (stdin + f"{trailer}\n".encode() if stdin else b"")
+        self.rest = text + b"\n" + (stdin + f"{trailer}\n".encode() if stdin else b"")
         """All that comes after it; while none of this was sent, nothing has run."""
 
     @property
@@ -181,9 +181,9 @@ class Frame:
         """Return the command that ends this one; it exits with 0 if nothing of it runs any more."""
         return ("/bin/sh", "-c", _END, "sh", group, self._halves[0], node)
 
-    def _opening(self, size: int, deadline: float) -> bytes:
+    def _opening(self, size: str, deadline: float) -> bytes:
         limit = ("timeout", "-s", "KILL", str(math.ceil(deadline)))
-        return f"{join(('exec', *limit, '/bin/sh', '-c', _RECEIVE, 'sh', *self._halves, str(size)))}\n".encode()
+        return f"{join(('exec', *limit, '/bin/sh', '-c', _RECEIVE, 'sh', *self._halves, size))}\n".encode()
 
     def _text(self, exports: Mapping[str, str], keep: Iterable[str], size: int, trailer: str) -> bytes:
         for name in exports:
@@ -192,14 +192,15 @@ class Frame:
         values = {
             "KEPT": " ".join(filter(_NAME.fullmatch, (*IDENTITY, *keep))),
             "PATH": DEFAULT_PATH,
-            "EXPORTS": "\n".join(f"export {name}={self._quoted(value)}" for name, value in exports.items()),
+            "EXPORTS": " ".join(f"export {name}={self._quoted(value)};" for name, value in exports.items()),
             "ARGV": " ".join(map(self._quoted, self.argv)),
             "MARK": " ".join(self._halves),
             "INPUT": re.sub("@([A-Z]+)@", lambda found: {"SIZE": str(size), "TRAILER": trailer}[found[1]], _INPUT)
             if size
             else "",
         }
-        text = re.sub("@([A-Z]+)@", lambda found: values[found[1]], _RUN)
+        program = " ".join(map(str.strip, _RUN.splitlines()))
+        text = re.sub("@([A-Z]+)@", lambda found: values[found[1]], program)
         return text.encode("utf-8", "surrogateescape")
 
     def _quoted(self, word: str) -> str:

@@ -7,6 +7,7 @@ session of that connection. Nobody is asked anything, and host keys are always c
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import shlex
@@ -43,6 +44,7 @@ _OPTIONS: Final = (
     *("ForwardX11=no", "LogLevel=ERROR"),
     *(f"ServerAliveInterval={KEEPALIVE[0]}", f"ServerAliveCountMax={KEEPALIVE[1]}"),
 )
+_HUMAN: Final = {"password": "a password", "keyboard-interactive": "answers at the keyboard (a password or a code)"}
 _CHUNK: Final = 1 << 16
 _AGENTS: Final = ("SSH_AUTH_SOCK", "XDG_RUNTIME_DIR")
 # ssh that finds no master, or is refused a session by it, would connect anew: a login for each command, and a human for
@@ -89,7 +91,7 @@ class OpenSshHost(SshTransport):
         self._own = tempfile.mkdtemp(prefix="fxsched-ssh-", dir="/tmp")
         self._socket = os.path.join(self._own, "master")
         master = ("-M", "-N", "-f", "-o", f"ControlPersist={_PERSIST}")
-        options = ("-o", f"ConnectTimeout={max(1, int(self.connect_timeout))}")
+        options = ("-o", f"ConnectTimeout={math.ceil(self.connect_timeout) + 1}")  # ours comes first
         connected = False
         try:
             code, words = await self._ssh(*master, *options)
@@ -158,7 +160,7 @@ class OpenSshHost(SshTransport):
             )
         if denied := re.search(r"Permission denied \(([^)]*)\)|Too many authentication failures", words):
             ways = denied[1] or ""
-            human = [way for way in ways.split(",") if way in ("password", "keyboard-interactive")]
+            human = [_HUMAN[way] for way in ways.split(",") if way in _HUMAN]
             asks = f"; it would take {' or '.join(human)}, which needs a human" if human else ""
             return AuthenticationFailed(
                 f"{self.label} lets us in with none of our keys, certificates and tickets{asks}. "

@@ -11,7 +11,7 @@ import asyncio
 import os
 import shlex
 from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import asyncssh
 
@@ -117,15 +117,23 @@ class SshHost(SshTransport):
     def _options(self, target: SshTarget) -> asyncssh.SSHClientConnectionOptions:
         usual = [os.path.expanduser(name) for name in _CONFIGURATION]
         files = [self.config_file] if self.config_file else [file for file in usual if os.access(file, os.R_OK)]
+        given: dict[str, Any] = {
+            "host": target.host,
+            "port": target.port or (),
+            "username": target.user or (),
+            "config": files,
+            "keepalive_interval": KEEPALIVE[0],
+            "keepalive_count_max": KEEPALIVE[1],
+            **_PLAIN,
+        }
         try:
+            config = asyncssh.SSHClientConnectionOptions(**given, client_keys=None).config
+            # As for ssh, a key that is not there, or is encrypted, is one key less.
             return asyncssh.SSHClientConnectionOptions(
-                host=target.host,
-                port=target.port or (),
-                username=target.user or (),
-                config=files,
-                keepalive_interval=KEEPALIVE[0],
-                keepalive_count_max=KEEPALIVE[1],
-                **_PLAIN,
+                **given,
+                client_keys=_readable(config.get("IdentityFile")),
+                client_certs=_readable(config.get("CertificateFile")),
+                ignore_encrypted=True,
             )
         except (OSError, ValueError, asyncssh.Error) as error:
             raise ConfigurationError(
@@ -206,14 +214,19 @@ def _known_hosts(options: asyncssh.SSHClientConnectionOptions) -> list[str]:
     """Return the files of known hosts. ``UserKnownHostsFile none`` means no file, never that all hosts are known."""
     config = options.config
     files = [
-        *_listed(config.get("UserKnownHostsFile"), _KNOWN_HOSTS),
-        *_listed(config.get("GlobalKnownHostsFile"), _KNOWN_HOSTS_OF_ALL),
+        *_readable(config.get("UserKnownHostsFile", _KNOWN_HOSTS)),
+        *_readable(config.get("GlobalKnownHostsFile", _KNOWN_HOSTS_OF_ALL)),
     ]
-    return [file for file in files if os.access(file, os.R_OK)] or [os.devnull]
+    return files or [os.devnull]
 
 
-def _listed(found: object, usual: Sequence[str]) -> list[str]:
-    return [os.path.expanduser(name) for name in (found if isinstance(found, list) else usual)]
+def _readable(files: object) -> list[str]:
+    """Return those of some files in the configuration that can be read."""
+    return [file for file in _expanded(files) if os.access(file, os.R_OK)]
+
+
+def _expanded(files: object) -> list[str]:
+    return [os.path.expanduser(name) for name in cast("Sequence[str] | None", files) or ()]
 
 
 def _mending(
@@ -226,7 +239,7 @@ def _mending(
     if not key or "revoked" in words:
         return f"{target} does not prove to be itself: {words}. Known hosts are in {', '.join(files)}"
     public = b" ".join(key.export_public_key().split()[:2]).decode()
-    file = (_listed(options.config.get("UserKnownHostsFile"), _KNOWN_HOSTS) or files)[0]
+    file = (_expanded(options.config.get("UserKnownHostsFile", _KNOWN_HOSTS)) or files)[0]
     commands = [f"echo {shlex.quote(f'{entry} {public}')} >>{shlex.quote(file)}"]
     shown = f"It shows a key with the fingerprint {key.get_fingerprint()}"
     for known in files:
