@@ -203,6 +203,7 @@ class _Machine(ProcessAdapter):
     def __init__(self, host: Host, options: PoolAdapter.Options, place: str) -> None:
         super().__init__(host, options)
         self.place = place
+        self.name = place or "the host"
 
     def id_of(self, token: Token) -> JobId:
         return JobId(f"{token}@{self.place}" if self.place else token)

@@ -140,11 +140,9 @@ def inherited(policy: Inherit | None, adapter: Adapter, environment: Mapping[str
     here = adapter.host.home is not None
     if policy is None:
         policy = "all" if adapter.inherits_environment and here else "fastx"
-    if not here:  # elsewhere, or as somebody else, who and where the user is differs
-        environment = {name: value for name, value in environment.items() if name not in IDENTITY}
     match policy:
-        case "all":
-            return dict(environment)
+        case "all":  # elsewhere, or as somebody else, who and where the user is differs
+            return {name: value for name, value in environment.items() if here or name not in IDENTITY}
         case "none":
             return {}
         case "fastx":

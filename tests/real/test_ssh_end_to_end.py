@@ -24,7 +24,7 @@ from fxsched_fakes.fastx import SessionState
 from fxsched_process.pool import PoolAdapter
 
 from ..contract.launch import LaunchContract, QueueLaunchContract
-from ..contract.place import open_place
+from ..contract.place import FXSCHED, open_place
 from ..contract.site import Site, until
 from .site import RealSlurm
 from .ssh_server import SshServer, missing_programs
@@ -222,11 +222,22 @@ class TestPool(LaunchContract):
             launch = await place.launch()
             await place.node.started(launch.session)
             job = await place.job()
+            [lost] = place.site.unused_ids(1)
+            done = await anyio.run_process(
+                [FXSCHED, "status", "--json", "--cluster", "main", job, lost],
+                env=os.environ | {"FXSCHED_CONFIG": str(place.node.installation.config / "fxsched.toml")},
+                check=False,
+            )
         finally:
             servers[0].start()
 
         assert launch.exit_code == 0
         assert job.endswith(f"@127.0.0.1:{servers[1].port}")
+        assert done.returncode == 75
+        said = {answer["id"]: answer for answer in map(json.loads, done.stdout.splitlines())}
+        assert (said[job]["state"], "unavailable" in said[job]) == ("running", False)
+        assert said[lost]["state"] is None
+        assert f"127.0.0.1:{servers[0].port} could not be asked" in said[lost]["unavailable"]
 
 
 # ── as somebody else, behind a login node ─────────────────────────────────────────────────────────────────────────
