@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 import tempfile
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import anyio
 import pytest
 
+from fxsched.errors import FxschedError, SubmitUnsettled
 from fxsched.hosts.openssh import OpenSshHost
 from fxsched.hosts.ssh import SshHost
 from fxsched.hosts.target import SshTarget
+from fxsched.jobs import JobId, JobSpec, new_token
 from fxsched_process.adapter import ProcessAdapter
 from fxsched_slurm.adapter import SlurmAdapter
 
@@ -102,3 +106,36 @@ class TestSlurmOverSsh(QueueContract):
     @pytest.fixture
     def down(self, site: DistantSlurm) -> Callable[[], AbstractContextManager[Adapter]]:
         return site.down
+
+
+async def test_a_connection_that_is_cut_at_any_moment_of_a_submit_never_makes_two_jobs(
+    server: SshServer, host: SshHost, tmp_path: Path
+) -> None:
+    site = DistantMachine(tmp_path, host)
+    cluster = site.cluster()
+    await host.connect()
+    outcomes: list[tuple[list[JobId], list[JobId]]] = []
+    unsettled = 0
+    for milliseconds in range(0, 100, 8):
+        spec = JobSpec(token=new_token(), command=("sleep", "60"))
+        before = time.monotonic()
+        async with anyio.create_task_group() as tasks:
+
+            async def cut(moment: float = milliseconds / 1000) -> None:
+                await anyio.sleep(moment)
+                server.kill_sessions()
+
+            tasks.start_soon(cut)
+            try:
+                made = [(await cluster.submit(spec)).id]
+            except FxschedError as error:
+                made = []
+                unsettled += isinstance(error, SubmitUnsettled)
+        assert time.monotonic() - before < 30
+        found = list(await site.adapter.find(spec.token))
+        site.adopt(*found)
+        outcomes.append((made, found))
+    await site.end_jobs()
+    assert [made for made, _ in outcomes] == [found for _, found in outcomes]
+    assert any(made for made, _ in outcomes)
+    assert not unsettled

@@ -244,7 +244,7 @@ async def test_refused_sessions_halve_their_number_and_it_recovers(
     done = []
 
     async def run() -> None:
-        done.append(await host.run(["sleep", "0.3"], deadline=60))
+        done.append(await host.run(["sleep", "1"], deadline=60))
 
     async with host:
         async with anyio.create_task_group() as tasks:
@@ -279,6 +279,26 @@ async def test_cut_connections_are_made_anew_and_what_ran_is_ended_before_its_ou
             server.kill_sessions()
         assert time.monotonic() - begin < 30
         await until_dead(*members)
+        assert (await host.run(["echo", "again"], deadline=20)).text == "again\n"
+
+
+async def test_a_connection_that_died_while_nothing_ran_is_not_noticed(host: SshHost, server: SshServer) -> None:
+    async with host:
+        for number in range(3):
+            assert (await host.run(["echo", str(number)], deadline=20)).text == f"{number}\n"
+            server.kill_sessions()
+
+
+async def test_a_master_that_was_killed_is_replaced(server: SshServer, login: str) -> None:
+    async with OpenSshHost(SshTarget(login, "127.0.0.1", server.port), config_file=str(server.config)) as host:
+        await host.connect()
+        for path in Path("/proc").glob("[0-9]*/cmdline"):
+            if (
+                path.exists()
+                and b"fxsched-ssh-" in path.read_bytes()
+                and f"{server.port}".encode() in path.read_bytes()
+            ):
+                os.kill(int(path.parent.name), 9)
         assert (await host.run(["echo", "again"], deadline=20)).text == "again\n"
 
 

@@ -4,8 +4,8 @@
     sent, and no answer     the command is ended on the far side, or has reached its own end there; then OutcomeUnknown
     answered                the result
 
-Commands run a few at a time. A server that refuses one more channel (``MaxSessions``) halves that number, and the
-command waits for its turn; after a while without a refusal it may grow again.
+Commands run a few at a time. A server that goes on refusing one more channel (``MaxSessions``) halves that number, and
+the command waits for its turn; after a while without a refusal it may grow again.
 """
 
 from __future__ import annotations
@@ -34,6 +34,8 @@ _log = logging.getLogger("fxsched.hosts")
 
 PAUSE: Final = 0.3
 """Seconds between two attempts."""
+ATTEMPTS: Final = 3
+"""How often a command is tried again for which a connection turned out to be dead."""
 ENDING: Final = 5.0
 """Seconds to end a command whose caller was cancelled or has run out of time."""
 RECOVERY: Final = 60.0
@@ -44,6 +46,10 @@ KEEPALIVE: Final = (5, 3)
 
 class ChannelRefused(Exception):
     """The server lets in no further channel; ``why`` in its own words."""
+
+
+class ConnectionGone(Exception):
+    """The connection turned out to be dead before anything was sent; there is a new one to be had, perhaps."""
 
 
 class Channel:
@@ -173,7 +179,7 @@ class SshTransport(ABC):
 
     @abstractmethod
     def _open(self, channel: Channel) -> AbstractAsyncContextManager[Sender]:
-        """Open a channel for the block. Raises ChannelRefused, or a HostError."""
+        """Open a channel for the block. Raises ChannelRefused, ConnectionGone or a HostError."""
 
     async def connect(self) -> None:
         """Connect unless connected: early, so that a later command need not wait for it.
@@ -189,7 +195,7 @@ class SshTransport(ABC):
             if self._connected():
                 return
             if self._attempts != attempt and self._failure:
-                raise self._failure  # it was being tried while we waited
+                raise type(self._failure)(str(self._failure))  # it was being tried while we waited
             self._failure = None
             try:
                 with anyio.fail_after(self.connect_timeout):
@@ -217,6 +223,7 @@ class SshTransport(ABC):
         """Run ``argv``; see ``Host.run``."""
         channel: Channel | None = None
         refusal = ""
+        gone = 0
         try:
             with anyio.fail_after(deadline) as scope:
                 while True:
@@ -229,9 +236,17 @@ class SshTransport(ABC):
                             await self._exchange(channel)
                             break
                         except ChannelRefused as error:
-                            refusal = f": it refuses a session ({error})"
-                            if self.slots.refused(begin):
+                            # sshd 9.2 counts a session that has just ended until it has read all that came with its
+                            # end: a first refusal may be of that kind.
+                            once, refusal = not refusal, f": it refuses a session ({error})"
+                            if not once and self.slots.refused(begin):
                                 _log.info("%s%s; at most %d at once now", self.label, refusal, self.slots.limit)
+                        except ConnectionGone as error:
+                            gone += 1
+                            if gone > ATTEMPTS:
+                                raise HostUnreachable(
+                                    f"{self.label} closes every connection{channel.reason}: {error}"
+                                ) from None
                     await anyio.sleep(PAUSE)
                 if result := frame.reply(*channel.output):
                     return result
@@ -260,6 +275,8 @@ class SshTransport(ABC):
             await sender.send(frame.opening)
             await channel.until(channel.ready)
             if not channel.ready():
+                if not self._connected():
+                    raise ConnectionGone("it was lost before a command was sent")
                 raise self._not_ready(channel)
             channel.sent = True
             await sender.send(frame.rest)
@@ -293,7 +310,7 @@ class SshTransport(ABC):
                     await sender.send(frame.stdin)
                     await ending.until(ending.ended)
             result = frame.reply(*ending.output)
-        except (FxschedError, ChannelRefused) as error:
+        except (FxschedError, ChannelRefused, ConnectionGone) as error:
             _log.info("%s: a command may still be running there: %s", self.label, error)
             return False
         return result is not None and result.exit_code == 0

@@ -28,7 +28,7 @@ from fxsched.errors import (
     HostUnreachable,
     OutcomeUnknown,
 )
-from fxsched.hosts.exchange import KEEPALIVE, Channel, ChannelRefused, Sender, SshTransport
+from fxsched.hosts.exchange import KEEPALIVE, Channel, ChannelRefused, ConnectionGone, Sender, SshTransport
 from fxsched.hosts.framing import COMMAND_LINE
 from fxsched.hosts.local import IDENTITY, LocalHost, end_process, start_process
 
@@ -201,6 +201,10 @@ class OpenSshHost(SshTransport):
         words = channel.frame.noise(channel.output[1])
         if "refused by peer" in words:
             return ChannelRefused("session open refused")
+        if "Control socket connect" in words and self._socket:  # a master that was killed leaves its socket behind
+            with suppress(OSError):
+                os.unlink(self._socket)
+            return ConnectionGone("the master connection was lost")
         return super()._not_ready(channel)
 
 

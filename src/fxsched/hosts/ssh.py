@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import asyncssh
 
 from fxsched.errors import AuthenticationFailed, ConfigurationError, HostKeyRejected, HostUnreachable
-from fxsched.hosts.exchange import KEEPALIVE, Channel, ChannelRefused, SshTransport
+from fxsched.hosts.exchange import KEEPALIVE, Channel, ChannelRefused, ConnectionGone, SshTransport
 from fxsched.hosts.framing import COMMAND_LINE
 from fxsched.hosts.target import SshTarget, parse_target
 
@@ -145,17 +145,15 @@ class SshHost(SshTransport):
     async def _open(self, channel: Channel) -> AsyncIterator[_Sender]:
         connection = self._connection
         if not connection:
-            raise HostUnreachable(f"{self.label} is not connected")
+            raise ConnectionGone("it was closed")
         try:
             opened, _ = await connection.create_session(lambda: _Session(channel), COMMAND_LINE)
         except asyncssh.ChannelOpenError as error:
             if connection.is_closed():
-                raise HostUnreachable(f"the connection to {self.label} was lost; nothing was sent") from None
+                raise ConnectionGone(error.reason) from None
             raise ChannelRefused(error.reason) from None
         except (OSError, asyncssh.Error) as error:
-            raise HostUnreachable(
-                f"the connection to {self.label} was lost ({_words(error)}); nothing was sent"
-            ) from None
+            raise ConnectionGone(_words(error)) from None
         try:
             yield _Sender(opened)
         finally:
