@@ -51,7 +51,7 @@ class ClusterSettings(Struct, frozen=True, kw_only=True):
     """As whom: ``"request"``, one account for all, or a mapping. None: with ``become``, the request's login; without,
     as whom the host is reached, which is the user whose process we are, unless their own configuration says more."""
     inherit: Inherit | None = None
-    """None: all for the embedded local adapter, ``"fastx"`` for a scheduler."""
+    """None: all for the embedded local adapter on this machine, as this user; ``"fastx"`` for everything else."""
     poll_interval: float = 10.0
     """Seconds: how old an answer about a job may be before the scheduler is asked again."""
     launch_timeout: float = 60.0

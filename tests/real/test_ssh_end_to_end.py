@@ -110,6 +110,14 @@ class TestSlurmBehindALoginNode(QueueLaunchContract):
         async with open_place(slurm_site, tmp_path / "fastx", table) as place:
             yield place
 
+    async def test_a_launch_connects_once(self, place: Place, servers: list[SshServer], transport: str) -> None:
+        before = servers[0].connections()
+
+        launch = await place.launch()
+
+        await place.node.started(launch.session)
+        assert servers[0].connections() - before == 1
+
     async def test_a_connection_that_is_lost_during_the_submit_gives_one_session(
         self, place: Place, slurm: SlurmCluster, servers: list[SshServer]
     ) -> None:
