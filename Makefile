@@ -32,6 +32,8 @@ test-real: $(VENV)/.installed-dev
 	@sh tests/real/install_slurm.sh
 	@sh tests/real/install_podman.sh
 	@sh tests/real/install_grid_engine.sh
+	@sh tests/real/install_openssh.sh
+	@sh tests/real/install_sudo.sh
 	$(BIN)/python -m pytest -n 2 --dist loadfile tests/real
 
 # Exactly one session for each of SOAK launches, while the controller of a real Slurm is stopped and killed.

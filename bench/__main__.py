@@ -6,7 +6,7 @@ import os
 import platform
 import sys
 
-from bench import launching, slurm
+from bench import launching, slurm, ssh
 from bench.table import show
 
 
@@ -18,9 +18,14 @@ def main() -> int:
     lacking = slurm.missing()
     if not lacking:
         rows += slurm.rows()
+    without_ssh = ssh.missing()
+    if not without_ssh:
+        rows += ssh.rows()
     print(show(rows))
     if lacking:
         print(f"Left out, because Slurm is not installed (missing: {', '.join(lacking)}): submissions, status.")
+    if without_ssh:
+        print(f"Left out, because OpenSSH is not complete (missing: {', '.join(without_ssh)}): commands over SSH.")
     return 0
 
 

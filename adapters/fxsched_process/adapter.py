@@ -55,12 +55,13 @@ class ProcessAdapter(Adapter):
     _SPARE: ClassVar[int] = 15
 
     async def submit(self, spec: JobSpec) -> JobId:
-        """Start the supervisor. The id is the token: a second submit of the same token finds the job there."""
+        """Start the supervisor. The token makes the id: a second submit of the same one finds the job there."""
         refuse(spec, *_NOT_GRANTED, whose="a host without a scheduler")
+        id = self.id_of(spec.token)
         result = await self.host.run(
             self._command(
                 "submit",
-                spec.token,
+                id,
                 str(spec.resources.walltime or 0),
                 str(self.options.grace),
                 spec.working_directory or "/",
@@ -72,7 +73,11 @@ class ProcessAdapter(Adapter):
         )
         if result.exit_code:
             raise SubmitRejected(f"the job could not be started on {self.host.label}: {result.complaint}")
-        return JobId(spec.token)
+        return id
+
+    def id_of(self, token: Token) -> JobId:
+        """Return the id of the job that a token makes; it begins with the token."""
+        return JobId(token)
 
     async def status(self, ids: frozenset[JobId]) -> Mapping[JobId, JobStatus]:
         """Look each job's supervisor up in ``/proc``. A pid alone proves nothing: start time and boot must match."""
@@ -94,11 +99,19 @@ class ProcessAdapter(Adapter):
         return (await self.submissions()).get(token, ())
 
     async def submissions(self) -> dict[Token, tuple[JobId, ...]]:
-        """List the jobs' directories: they are named by the tokens."""
-        result = await self.ask(self._command("list"), deadline=self.options.deadline)
+        """List the jobs' directories: they are named by the ids."""
+        found: dict[Token, tuple[JobId, ...]] = {}
+        for word in (await self._answer("list")).split():
+            token = Token(word.partition("@")[0])
+            found[token] = (*found.get(token, ()), JobId(word))
+        return found
+
+    async def _answer(self, *arguments: str) -> str:
+        """Return what the program says; it must not fail."""
+        result = await self.ask(self._command(*arguments), deadline=self.options.deadline)
         if result.exit_code:
             raise SchedulerUnavailable(f"the jobs on {self.host.label} could not be looked up: {result.complaint}")
-        return {Token(word): (JobId(word),) for word in result.text.split()}
+        return result.text
 
     @staticmethod
     def _command(*arguments: str) -> list[str]:

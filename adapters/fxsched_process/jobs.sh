@@ -2,6 +2,8 @@
 #
 # A job's own files lie in ~/.local/state/fxsched/processes/ID:
 #
+# An ID is the job's token, or TOKEN@HOST where there are several hosts. HOST is as the configuration calls it.
+#
 #   script, program   what it runs, and this file
 #   process           pid, start time in clock ticks, host, boot id, time: together they name one process for ever
 #   cancelled         there once somebody asked for the job's end
@@ -192,6 +194,27 @@ list() {
     for d in "$processes"/*/; do
         [ ! -d "$d" ] || basename "$d"
     done
+}
+
+# session TOKEN: whether a session's directory is here
+session() {
+    if [ -d "${processes%/*}/sessions/$1" ]; then echo yes; else echo no; fi
+}
+
+# burden: how many of our sessions run here, the load, the cores, and when the user's latest job was submitted here
+burden() {
+    running=$(cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\0' '\n' |
+        grep -A 1 '/fxsched/processes/.*/program$' | grep -c '^supervise$')
+    read -r load rest </proc/loadavg
+    cores=$(grep -c '^processor' /proc/cpuinfo)
+    latest=0
+    for d in $(ls -t "$processes" 2>/dev/null); do
+        recall "$d"
+        [ "$host" = "$here" ] || continue
+        latest=${began:-0}
+        break
+    done
+    echo "burden $running $load $cores $latest"
 }
 
 verb=$1

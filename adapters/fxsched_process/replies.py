@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import Final
 
+from msgspec import Struct
+
+from fxsched.errors import SchedulerUnavailable
 from fxsched.jobs import EndCause, JobId, JobState, JobStatus
 
 SOURCE: Final = "processes"
@@ -17,6 +21,30 @@ _REASONS: Final = {
     "unsupervised": "Its supervisor was killed: how it ends will not be known.",
     "dead": "Its processes were killed from outside.",
 }
+
+
+class Burden(Struct, frozen=True):
+    """How much there is to do on a host."""
+
+    sessions: int
+    """Sessions of ours, of all users as far as they can be seen."""
+    load: float
+    """The load of the last minute, as the kernel counts it."""
+    cores: int
+    latest: int
+    """When the user's latest job was started there, in seconds since 1970; 0: none is remembered."""
+
+
+def parse_burden(text: str, host: str) -> Burden:
+    """Read what ``jobs.sh burden`` prints.
+
+    Raises:
+        SchedulerUnavailable: it is something else.
+    """
+    found = re.search(r"^burden (\d+) (\d+(?:\.\d+)?) (\d+) (\d+)$", text, re.MULTILINE)
+    if not found:
+        raise SchedulerUnavailable(f"{host} did not say how much there is to do")
+    return Burden(int(found[1]), float(found[2]), max(1, int(found[3])), int(found[4]))
 
 
 def parse_status(text: str) -> dict[JobId, JobStatus]:

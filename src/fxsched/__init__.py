@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from fxsched.adapter import Adapter
     from fxsched.cluster import Cancelled, Cluster, Job, Start, open_cluster
     from fxsched.errors import FxschedError
+    from fxsched.hosts.opening import HostSettings
     from fxsched.jobs import (
         EndCause,
         JobId,
@@ -35,6 +36,7 @@ __all__ = [
     "Cluster",
     "EndCause",
     "FxschedError",
+    "HostSettings",
     "Job",
     "JobId",
     "JobSpec",
@@ -56,6 +58,7 @@ _MODULES = {
     "Cancelled": "cluster",
     "Cluster": "cluster",
     "FxschedError": "errors",
+    "HostSettings": "hosts.opening",
     "Job": "cluster",
     "Start": "cluster",
     "Timing": "submission",

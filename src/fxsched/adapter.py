@@ -52,6 +52,10 @@ class Adapter(ABC):
     inherits_environment: ClassVar[bool] = False
     """Whether a job is the submitter's own process in all but name, and so inherits its environment by default."""
 
+    pools: ClassVar[bool] = False
+    """Whether each of a cluster's ``hosts`` has jobs of its own, and the adapter gets a ``Pool`` of them. Otherwise
+    they are login nodes of one scheduler, and whichever answers will do."""
+
     def __init__(self, host: Host, options: Any) -> None:
         """Keep ``host`` and ``options`` (an instance of ``Options``). Do nothing else: no command, no file."""
         self.host = host
@@ -130,6 +134,29 @@ class Adapter(ABC):
             NotImplementedError: the scheduler cannot list them.
         """
         raise NotImplementedError
+
+    def part(self, id: JobId) -> str:  # noqa: ARG002
+        """Return which part of the scheduler has a job, where parts fail one by one: by default, there is only one.
+
+        Parts are asked at the same time, each about its own jobs, and one that cannot be asked hides no other.
+        """
+        return ""
+
+    async def host_for(self, token: Token) -> Host:  # noqa: ARG002
+        """Return the host that is to have a new session's directory, and its job. Called once, before the submit.
+
+        Raises:
+            HostError, SchedulerUnavailable: there is none; nothing was sent.
+        """
+        return self.host
+
+    async def host_of(self, token: Token, job: JobId | None = None) -> Host:  # noqa: ARG002
+        """Return the host that has a session's directory, if any has. ``job`` is the session's, where that is known.
+
+        Raises:
+            HostError: it could not be found out.
+        """
+        return self.host
 
     async def ask(
         self,

@@ -18,24 +18,28 @@ from msgspec.structs import replace
 
 from fxsched import sessions
 from fxsched.errors import (
+    AuthenticationFailed,
     CancelRefused,
     CancelUnverified,
     CommandNotFound,
     ConfigurationError,
     FxschedError,
     HostError,
+    HostKeyRejected,
     LedgerError,
     OutcomeUnknown,
+    PartlyUnavailable,
     SchedulerError,
     SchedulerUnavailable,
     SubmitRejected,
 )
 from fxsched.evidence import concluded, identified
 from fxsched.files import now
-from fxsched.hosts import LocalHost
+from fxsched.hosts.base import connect
+from fxsched.hosts.opening import HostSettings, check_hosts, open_host
 from fxsched.jobs import JobId, JobState, JobStatus, Token
 from fxsched.ledger import Entry, Ledger
-from fxsched.polling import Poller
+from fxsched.polling import PartPollers
 from fxsched.registry import load_adapter
 from fxsched.strict import convert
 from fxsched.submission import Submission, Timing, backoff
@@ -54,6 +58,7 @@ _log = logging.getLogger("fxsched.cluster")
 _ADVICE: Final = (
     (SubmitRejected, "Ask for something else, or show this to the cluster's administrator"),
     (CancelRefused, "It may be somebody else's job; if it is not, show this to the cluster's administrator"),
+    ((HostKeyRejected, AuthenticationFailed), "Show this to the cluster's administrator"),
     (CommandNotFound, "See to the cluster's options.commands in the configuration, or to the PATH"),
     (FxschedError, "Try again later; if it stays so, show this to the cluster's administrator"),
 )
@@ -93,9 +98,13 @@ class Cluster:
         self.adapter = adapter
         self.ledger = ledger
         self.timing = timing or Timing()
-        self.poller = Poller(adapter, ledger.state / "poll", name, interval=self.timing.poll)
+        self.poller = PartPollers(adapter, ledger.state / "poll", name, interval=self.timing.poll)
         self.submission = Submission(name, adapter, ledger, self.timing)
-        self._host = adapter.host
+
+    async def connect(self) -> None:
+        """Open the way to the cluster's host now, beside other work. Where that fails, the first command says so."""
+        with suppress(FxschedError):
+            await connect(self.adapter.host)
 
     @contextmanager
     def explained(self) -> Iterator[None]:
@@ -109,7 +118,9 @@ class Cluster:
             advice = next((text for kind, text in _ADVICE if isinstance(error, kind)), "")
             if not re.search(r"\bagain\b", text):
                 text = f"{text.removesuffix('.')}. {advice}"
-            raise type(error)(f"cluster {self.name!r}: {text}") from error
+            explained = type(error)(f"cluster {self.name!r}: {text}")
+            vars(explained).update(vars(error))
+            raise explained from error
 
     # ── submit ────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -161,6 +172,7 @@ class Cluster:
 
         Raises:
             SchedulerUnavailable: it could not be asked. What was last known is :meth:`last_known` still.
+            PartlyUnavailable: it could be asked about some of the jobs only; what it said is in the error.
         """
         wanted = frozenset(ids)
         entries = self.ledger.by_job(self.name, wanted)
@@ -173,14 +185,22 @@ class Cluster:
             live.extend(entry for entry in self.ledger.live(self.name) if entry.job)
             return [entry.job for entry in live if entry.job]
 
+        trouble: PartlyUnavailable | None = None
         with self.explained():
-            answers = await self.poller.status(wanted - known.keys(), company=company, max_age=max_age)
+            try:
+                answers = await self.poller.status(wanted - known.keys(), company=company, max_age=max_age)
+            except PartlyUnavailable as error:
+                answers, trouble = dict(error.answers), error
         for entry in live:  # also a former job's, whose id has been given again
             own = entries.get(entry.job) if entry.job else None
             if entry.job in answers and (own is None or own.token != entry.token):
                 await self._follow(entry, answers[entry.job])
-        for id in wanted - known.keys():
+        for id in answers.keys() & (wanted - known.keys()):
             known[id] = await self._follow(entries[id], answers[id]) if id in entries else answers[id]
+        if trouble:
+            trouble.answers = {id: known[id] for id in wanted if id in known}
+            with self.explained():
+                raise trouble
         return {id: known[id] for id in wanted}
 
     def last_known(self, ids: Iterable[JobId]) -> dict[JobId, JobStatus]:
@@ -199,13 +219,13 @@ class Cluster:
                 self._record(replace(entry, gone_at=None))
             return status
         try:
-            report = await sessions.read(self._host, entry.token)
+            report = await sessions.read(await self.adapter.host_of(entry.token, entry.job), entry.token)
         except HostError:
             return status  # the evidence is out of reach: ask again later
         final = concluded(status, report, entry, self.timing.poll)
         if final.state is JobState.ENDED:
             self._record(replace(entry, status=final))
-            await self._tidy(entry.token)
+            await self._tidy(entry)
         elif entry.gone_at is None or (status.observed_at and entry.gone_at > status.observed_at):
             self._record(replace(entry, gone_at=status.observed_at))
         return final
@@ -220,12 +240,12 @@ class Cluster:
         except LedgerError as error:
             _log.warning("%s: job %s: %s", entry.token, entry.job, error)
 
-    async def _tidy(self, token: Token) -> None:
+    async def _tidy(self, entry: Entry) -> None:
         """Remove what is private of an ended session, and all that is left of those that ended long ago."""
         with suppress(HostError):  # what stays is unreachable for us, and so for now for everybody
-            await sessions.discard(self._host, token)
+            await sessions.discard(await self.adapter.host_of(entry.token, entry.job), entry.token)
             for old in self.ledger.purge(self.name):
-                await sessions.remove(self._host, old)
+                await sessions.remove(await self.adapter.host_of(old), old)
 
     async def report(self, token: Token) -> Report:
         """Return what the job itself says of its session.
@@ -233,7 +253,7 @@ class Cluster:
         Raises:
             HostError: the session's directory could not be read.
         """
-        return await sessions.read(self._host, token)
+        return await sessions.read(await self.adapter.host_of(token), token)
 
     # ── start ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -249,7 +269,7 @@ class Cluster:
         ask_at = begin + next(asks)
         seen_running = False
         while True:
-            report = await self._report_or_nothing(job.token)
+            report = await self._report_or_nothing(job)
             time = anyio.current_time()
             if report.started and not seen_running:
                 seen_running = True
@@ -266,7 +286,7 @@ class Cluster:
                     break
             await anyio.sleep(max(0.0, min(0.1, deadline - time)))
         status, trouble = await self._last_status(job.id, until_end=ended)
-        return Start(status=status, report=await self._report_or_nothing(job.token), trouble=trouble)
+        return Start(status=status, report=await self._report_or_nothing(job), trouble=trouble)
 
     async def _last_status(self, id: JobId, *, until_end: bool) -> tuple[JobStatus | None, str]:
         """Return the status that a launch ends with, within moments: its user waits.
@@ -282,9 +302,9 @@ class Cluster:
                 await anyio.sleep(pause)
         return status, trouble
 
-    async def _report_or_nothing(self, token: Token) -> Report:
+    async def _report_or_nothing(self, job: Job) -> Report:
         try:
-            return await sessions.read(self._host, token)
+            return await sessions.read(await self.adapter.host_of(job.token, job.id), job.token)
         except HostError:
             return sessions.Report()
 
@@ -367,7 +387,7 @@ async def open_cluster(
     *,
     state: Path,
     adapter: str = "local",
-    host: str = "local",
+    host: str | HostSettings = "local",
     options: Mapping[str, object] | None = None,
     timing: Timing | None = None,
 ) -> AsyncIterator[Cluster]:
@@ -377,7 +397,8 @@ async def open_cluster(
         name: what the configuration and the ledger call it.
         state: the state directory, which holds the ledger.
         adapter: the name of an installed adapter.
-        host: where its commands run; ``"local"`` is this machine.
+        host: where its commands run: ``"local"`` is this machine, ``ssh://[user@]host[:port]`` another one, and
+            ``HostSettings`` say more.
         options: the adapter's own settings, checked strictly.
         timing: how patient to be.
 
@@ -386,6 +407,10 @@ async def open_cluster(
     """
     kind = load_adapter(adapter)
     settings = convert(options or {}, kind.Options, f"clusters.{name}.options")
-    if host != "local":
-        raise ConfigurationError(f'clusters.{name}.host is {host!r}, but only "local", this machine, is supported')
-    yield Cluster(name, kind(LocalHost(kind.keeps), settings), Ledger(state), timing=timing)
+    hosts = HostSettings(hosts=(host,)) if isinstance(host, str) else host
+    try:
+        check_hosts(hosts, pool=kind.pools)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"clusters.{name}: {error}") from None
+    async with open_host(hosts, keep=kind.keeps, pool=kind.pools) as opened:
+        yield Cluster(name, kind(opened, settings), Ledger(state), timing=timing)

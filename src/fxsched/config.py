@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from msgspec import Struct, field
 
+from fxsched.accounts import REQUEST, Login, Person, account_of, check_account, check_login
 from fxsched.cluster import open_cluster
-from fxsched.errors import ConfigurationError, nearest
+from fxsched.errors import ConfigurationError, LedgerError, nearest
+from fxsched.hosts.opening import LOCAL, Become, HostSettings, Transport, check_hosts, has_user
 from fxsched.jobs import SessionWait
 from fxsched.strict import as_table, convert
 from fxsched.submission import Timing
@@ -24,6 +26,9 @@ if TYPE_CHECKING:
 SYSTEM_CONFIG: Final = Path("/etc/fxsched/config.toml")
 """Where the configuration is looked for last."""
 
+USERS: Final = "users"
+"""Where we act for others, the folder of their state directories in ours."""
+
 Inherit = Literal["fastx", "none", "all"] | list[str]
 """Which of the launcher's variables a job gets: FastX's and the locale, none, all, or those named."""
 
@@ -32,9 +37,21 @@ class ClusterSettings(Struct, frozen=True, kw_only=True):
     """``[clusters.NAME]``."""
 
     adapter: str = "local"
-    host: str = "local"
+    host: str = LOCAL
+    """``"local"``, this machine, or ``ssh://[user@]host[:port]``."""
+    hosts: list[str] = field(default_factory=list)
+    """In place of ``host``: several login nodes, of which one is used; or, with the adapter ``ssh``, a pool."""
+    transport: Transport = "asyncssh"
+    channels: int = 8
+    connect_timeout: float = 15.0
+    ssh_config: str | None = None
+    become: Become | None = None
+    """How to become the request's user on a host that is reached as somebody else."""
+    login: Login | None = None
+    """As whom: ``"request"``, one account for all, or a mapping. None: with ``become``, the request's login; without,
+    as whom the host is reached, which is the user whose process we are, unless their own configuration says more."""
     inherit: Inherit | None = None
-    """None: all for the embedded local adapter, ``"fastx"`` for a scheduler."""
+    """None: all for the embedded local adapter on this machine, as this user; ``"fastx"`` for everything else."""
     poll_interval: float = 10.0
     """Seconds: how old an answer about a job may be before the scheduler is asked again."""
     launch_timeout: float = 60.0
@@ -138,22 +155,113 @@ class Config(Struct, frozen=True, kw_only=True):
             raise ConfigurationError(f"{self.origin}: there is no cluster {name!r}{nearest(name, self.clusters)}")
         return name, self.clusters[name]
 
-    def open(self, name: str) -> AbstractAsyncContextManager[Cluster]:
-        """Open one of the clusters, for the length of an ``async with`` block; see ``open_cluster``."""
+    def open(self, name: str, person: Person | None = None) -> AbstractAsyncContextManager[Cluster]:
+        """Open one of the clusters, for the length of an ``async with`` block; see ``open_cluster``.
+
+        Args:
+            name: which.
+            person: whose sessions it is about; None: those of the user whose process this is.
+
+        Raises:
+            InvalidRequest: the person has no account there.
+        """
         settings = self.clusters[name]
+        person = person or myself()
+        account = _account(name, settings, person)
+        come_as_they_are = person.own and account == person.login and not any(map(has_user, addresses(settings)))
         return open_cluster(
             name,
-            state=state_directory(),
+            state=self.state(name, person),
             adapter=settings.adapter,
-            host=settings.host,
+            host=_hosts(settings, None if settings.become and come_as_they_are else account),
             options=settings.options,
             timing=Timing(launch=settings.launch_timeout, poll=settings.poll_interval),
         )
+
+    def state(self, name: str, person: Person | None = None) -> Path:
+        """Return the state directory of a person's sessions on a cluster.
+
+        Where we act for others, each account has one of its own, and what lies in it is about that account alone.
+
+        Raises:
+            InvalidRequest: the person has no account there.
+        """
+        if person is None or person.own:
+            return state_directory()
+        account = _account(name, self.clusters[name], person)
+        return state_directory() / USERS / (account or check_account(person.login))
 
     @property
     def origin(self) -> str:
         """Where the configuration came from, for messages."""
         return str(self.path) if self.path else "the built-in configuration"
+
+
+def others() -> list[Person]:
+    """Return everybody for whom we have acted, by their accounts."""
+    try:
+        return [Person(login="", own=False, account=name) for name in sorted(os.listdir(state_directory() / USERS))]
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise LedgerError(f"{error.filename} cannot be read: {error.strerror}") from error
+
+
+def addresses(settings: ClusterSettings) -> tuple[str, ...]:
+    """Return where a cluster's hosts are."""
+    return tuple(settings.hosts) or (settings.host,)
+
+
+def acts_for_others(settings: ClusterSettings) -> bool:
+    """Whether the settings say how commands run as the request's user, when we are somebody else."""
+    return settings.become is not None or (settings.login is not None and LOCAL not in addresses(settings))
+
+
+def myself() -> Person:
+    """Return the user whose process this is."""
+    import pwd
+
+    try:
+        return Person(login=pwd.getpwuid(os.getuid()).pw_name)
+    except KeyError:
+        return Person(login=os.environ.get("USER") or str(os.getuid()))
+
+
+def _hosts(settings: ClusterSettings, account: str | None) -> HostSettings:
+    return HostSettings(
+        hosts=addresses(settings),
+        transport=settings.transport,
+        channels=settings.channels,
+        connect_timeout=settings.connect_timeout,
+        ssh_config=settings.ssh_config,
+        become=settings.become,
+        account=account,
+    )
+
+
+def _account(name: str, settings: ClusterSettings, person: Person) -> str | None:
+    login = settings.login or (REQUEST if settings.become else None)
+    return account_of(person, login, f"clusters.{name}")
+
+
+def _check_cluster(name: str, settings: ClusterSettings) -> None:
+    """Raise ``ConfigurationError`` where settings of one cluster do not fit together."""
+    where = f"clusters.{name}"
+    if settings.hosts and settings.host != LOCAL:
+        raise ConfigurationError(f"{where} has both host and hosts: write all of them into hosts")
+    try:
+        check_hosts(_hosts(settings, None), pool=True)  # whether it is one, the adapter says when it is used
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{where}: {error}") from None
+    check_login(settings.login, where)
+    remote = LOCAL not in addresses(settings)
+    if settings.login is not None and not settings.become:
+        if not remote:
+            raise ConfigurationError(f'{where}.login: on this machine, only become = "sudo" leads to another user')
+        if any(map(has_user, addresses(settings))):
+            raise ConfigurationError(
+                f"{where}: a user in the host's address and login say the same thing twice: keep login"
+            )
 
 
 def find_config(explicit: Path | None = None, config_dir: str = "") -> Path | None:
@@ -218,6 +326,8 @@ def _config(data: Mapping[str, object], path: Path) -> Config:
             raise ConfigurationError(f"[{key}] is not a section{nearest(key, sections)}")
     config = Config(path=path)
     clusters = _tables(data, "clusters", lambda table, where: convert(table, ClusterSettings, where)) or config.clusters
+    for name, settings in clusters.items():
+        _check_cluster(name, settings)
     profiles = _tables(data, "profiles", _profile) or config.profiles
     rules = tuple(_rules(data.get("rules", [])))
     for place, cluster in ((f"profiles.{name}.cluster", p.cluster) for name, p in profiles.items()):

@@ -8,9 +8,12 @@
     │   └── SubmitUnsettled       … and asking afterwards did not settle it
     ├── HostError                 a command certainly did not run
     │   ├── HostUnreachable       nothing was sent
+    │   ├── HostKeyRejected       the host does not prove to be the one that is meant
+    │   ├── AuthenticationFailed  the host lets nobody in without a human, or not with these keys
     │   └── CommandNotFound       the host has no such program
     └── SchedulerError            the scheduler's side of things
         ├── SchedulerUnavailable  it could not be asked; certainly nothing was changed
+        │   └── PartlyUnavailable  … about some of the jobs; the others' statuses are with it
         ├── SubmitRejected        it refused the job for good, in its own words
         ├── CancelRefused         it refused to cancel
         └── CancelUnverified      it accepted the cancel, but the job's end was not seen
@@ -21,10 +24,11 @@ ever holds a secret.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 
 class FxschedError(Exception):
@@ -59,6 +63,14 @@ class HostUnreachable(HostError):
     """The host could not be reached; nothing was sent."""
 
 
+class HostKeyRejected(HostError):
+    """The host's key is unknown or not the one that is known. The text has the command that mends it."""
+
+
+class AuthenticationFailed(HostError):
+    """The host accepts none of the keys and tickets that can be used without a human."""
+
+
 class CommandNotFound(HostError):
     """The host has no such program, or it may not be executed."""
 
@@ -69,6 +81,13 @@ class SchedulerError(FxschedError):
 
 class SchedulerUnavailable(SchedulerError):
     """The scheduler could not be asked, and nothing was changed. Trying again later is right."""
+
+
+class PartlyUnavailable(SchedulerUnavailable):
+    """Some of the jobs are where nobody could be asked. ``answers`` has the others' statuses."""
+
+    answers: Mapping[Any, Any] = MappingProxyType({})
+    """``JobId`` → ``JobStatus``."""
 
 
 class SubmitRejected(SchedulerError):

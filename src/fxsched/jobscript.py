@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from fxsched.jobs import JobSpec
 
+HOME: Final = "~"
+"""As a working directory: the home directory of whom the job runs as, wherever that is."""
 TOKEN_VARIABLE: Final = "FXSCHED_TOKEN"
 """Every process of a session carries it in its environment; that is how a session is waited for and ended."""
 
@@ -169,7 +171,9 @@ def render_command(spec: JobSpec) -> bytes:
     if body.startswith("#!"):
         shebang, _, body = body.partition("\n")
     lines = [shebang, *_exports(spec.environment), *_exports({n: s.reveal() for n, s in spec.secrets.items()})]
-    if spec.working_directory:
+    if spec.working_directory == HOME:
+        lines.append("cd || exit")
+    elif spec.working_directory:
         lines.append(f"cd {_quote(spec.working_directory)} || exit")
     if spec.output:
         lines.append(f"exec >{_quote(spec.output)} 2>&1")

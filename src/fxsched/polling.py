@@ -13,6 +13,8 @@ from __future__ import annotations
 import fcntl
 import os
 import random
+import re
+from collections import defaultdict
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
@@ -23,7 +25,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from fxsched.errors import InvalidRequest, SchedulerUnavailable
+from fxsched.errors import FxschedError, InvalidRequest, PartlyUnavailable, SchedulerUnavailable
 from fxsched.files import check_own, decode, make_directory, now, overwrite
 from fxsched.jobs import JobId, JobStatus, Moment
 
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
 
 FORGET: Final = timedelta(hours=1)
 """How long the snapshot keeps an answer that nobody renewed."""
+PATIENCE: Final = 5.0
+"""Seconds for which the answers of some parts wait for those of the others."""
 LONGEST_REST: Final = 300.0
 """Seconds that a scheduler is left alone at most."""
 
@@ -162,6 +166,87 @@ class Poller:
                 yield
             finally:
                 os.close(descriptor)
+
+
+class PartPollers:
+    """A poller for each part of a scheduler (``Adapter.part``): one that hangs, or is left alone, delays no other."""
+
+    def __init__(
+        self, adapter: Adapter, directory: Path, cluster: str, *, interval: float, patience: float = PATIENCE
+    ) -> None:
+        self._adapter = adapter
+        self._patience = patience
+        self._directory = directory
+        self._cluster = cluster
+        self._interval = interval
+        self._pollers: dict[str, Poller] = {}
+
+    async def status(
+        self, ids: Iterable[JobId], *, company: Callable[[], Iterable[JobId]] = tuple, max_age: float | None = None
+    ) -> dict[JobId, JobStatus]:
+        """Return the status of each job; see :meth:`Poller.status`. Only parts that have one of ``ids`` are asked.
+
+        Raises:
+            PartlyUnavailable: some parts could not be asked; what the others said is in the error.
+            SchedulerUnavailable: none of them could be asked.
+        """
+        groups = self._by_part(ids)
+        friends: dict[str, list[JobId]] | None = None
+        answers: dict[JobId, JobStatus] = {}
+        failures: list[FxschedError] = []
+        done: set[str] = set()
+
+        def company_of(part: str) -> list[JobId]:
+            nonlocal friends
+            if friends is None:
+                friends = self._by_part(company())
+            return friends.get(part, [])
+
+        async def ask(part: str) -> None:
+            try:
+                answers.update(
+                    await self._of(part).status(groups[part], company=lambda: company_of(part), max_age=max_age)
+                )
+            except FxschedError as error:  # kept out of the task group, which would wrap it
+                failures.append(error)
+            done.add(part)
+            if answers and len(groups) > 1:
+                tasks.cancel_scope.deadline = min(tasks.cancel_scope.deadline, anyio.current_time() + self._patience)
+
+        if len(groups) == 1:
+            await ask(*groups)
+        else:
+            async with anyio.create_task_group() as tasks:
+                for part in groups:
+                    tasks.start_soon(ask, part)
+            silent = [part for part in groups if part not in done]
+            if silent:
+                failures.append(SchedulerUnavailable(f"{', '.join(silent)} did not answer in time; ask again alone"))
+        for error in failures:
+            if not answers or not isinstance(error, SchedulerUnavailable):
+                raise error
+        if failures:
+            partly = PartlyUnavailable("; ".join(map(str, failures)))
+            partly.answers = answers
+            raise partly
+        return answers
+
+    def last_known(self, ids: Iterable[JobId]) -> dict[JobId, JobStatus]:
+        """Return what was last seen of each job, however long ago, as far as it is remembered."""
+        groups = self._by_part(ids)
+        return {id: status for part in groups for id, status in self._of(part).last_known(groups[part]).items()}
+
+    def _by_part(self, ids: Iterable[JobId]) -> dict[str, list[JobId]]:
+        groups = defaultdict(list)
+        for id in ids:
+            groups[self._adapter.part(id)].append(id)
+        return groups
+
+    def _of(self, part: str) -> Poller:
+        if part not in self._pollers:
+            name = f"{self._cluster}@{re.sub('[^A-Za-z0-9.-]', '_', part)}" if part else self._cluster
+            self._pollers[part] = Poller(self._adapter, self._directory, name, interval=self._interval)
+        return self._pollers[part]
 
 
 def _read(data: bytes) -> Snapshot:

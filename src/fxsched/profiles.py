@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from fxsched.errors import ConfigurationError, InvalidRequest, nearest
 from fxsched.hosts.base import NOTHING
+from fxsched.hosts.local import IDENTITY
 from fxsched.jobs import JobSpec, Resources, Secret, check_word
 from fxsched.units import format_duration, format_size, parse_duration, parse_size
 
@@ -136,11 +137,12 @@ def placement(name: str, profile: ProfileSettings, values: Mapping[str, Value] =
 
 def inherited(policy: Inherit | None, adapter: Adapter, environment: Mapping[str, str]) -> dict[str, str]:
     """Return what a job gets of the launcher's ``environment`` under a cluster's policy, or its adapter's habit."""
+    here = adapter.host.home is not None
     if policy is None:
-        policy = "all" if adapter.inherits_environment else "fastx"
+        policy = "all" if adapter.inherits_environment and here else "fastx"
     match policy:
-        case "all":
-            return dict(environment)
+        case "all":  # elsewhere, or as somebody else, who and where the user is differs
+            return {name: value for name, value in environment.items() if here or name not in IDENTITY}
         case "none":
             return {}
         case "fastx":

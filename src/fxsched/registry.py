@@ -24,6 +24,7 @@ BUILT_IN: Final = {
     "podman": "fxsched_docker.adapter:PodmanAdapter",
     "sge": "fxsched_sge.adapter:GridEngineAdapter",
     "slurm": "fxsched_slurm.adapter:SlurmAdapter",
+    "ssh": "fxsched_process.pool:PoolAdapter",
     "torque": "fxsched_pbs.torque:TorqueAdapter",
 }
 

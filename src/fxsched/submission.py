@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 
     from fxsched.adapter import Adapter
+    from fxsched.hosts import Host
     from fxsched.jobs import JobSpec
 
 _log = logging.getLogger("fxsched.submission")
@@ -78,7 +79,6 @@ class Submission:
     def __init__(self, cluster: str, adapter: Adapter, ledger: Ledger, timing: Timing) -> None:
         self._cluster = cluster
         self._adapter = adapter
-        self._host = adapter.host
         self._ledger = ledger
         self._timing = timing
         self._commits = GroupCommit(ledger.sync)
@@ -92,6 +92,7 @@ class Submission:
         """
         end = anyio.current_time() + self._timing.launch
         entry = Entry(token=spec.token, cluster=self._cluster, name=spec.name, submitted_at=now(), owner=Owner.me())
+        host = await self._adapter.host_for(spec.token)
         taken = False
 
         def create() -> None:
@@ -101,7 +102,7 @@ class Submission:
             taken = False
 
         try:
-            public = await self._stage(spec, partial(self._commits.run, create))
+            public = await self._stage(host, spec, partial(self._commits.run, create))
         except BaseException as error:
             if taken and isinstance(error, InvalidRequest):
                 raise  # the token is somebody else's, and so is what bears its name
@@ -148,13 +149,13 @@ class Submission:
         Raises:
             HostError: the session's directory could not be read.
         """
-        job = (await sessions.read(self._host, token)).job
+        job = (await sessions.read(await self._adapter.host_of(token), token)).job
         return (job,) if job and self._adapter.job_id_variable else ()
 
     async def take_back(self, token: Token) -> None:
         """Remove what the session's directory and the ledger hold of a submission that certainly made no job."""
         with suppress(HostError):  # an unreachable home may be why we are here
-            await sessions.remove(self._host, token)
+            await sessions.remove(await self._adapter.host_of(token), token)
         self._ledger.forget(token)
 
     async def choose(self, token: Token, found: Sequence[JobId]) -> JobId:
@@ -166,7 +167,7 @@ class Submission:
             statuses = await self._adapter.status(frozenset(found))
             alive = [id for id in found if statuses[id].state not in (JobState.ENDED, JobState.GONE)] or found
         with suppress(HostError):
-            owner = (await sessions.read(self._host, token)).job
+            owner = (await sessions.read(await self._adapter.host_of(token, found[0]), token)).job
             for id in alive:
                 if owner is not None and self._adapter.is_same(id, owner):
                     return id
@@ -181,11 +182,13 @@ class Submission:
             with suppress(SchedulerError, HostError, OutcomeUnknown):
                 await self._adapter.cancel(twin)
 
-    async def _stage(self, spec: JobSpec, after: Callable[[Callable[[], None]], Awaitable[None]]) -> JobSpec:
+    async def _stage(
+        self, host: Host, spec: JobSpec, after: Callable[[Callable[[], None]], Awaitable[None]]
+    ) -> JobSpec:
         """Write what is private into the session's directory, and return what the adapter may see."""
         reserved = self._adapter.reserved
         kept = {name: value for name, value in spec.environment.items() if not name.startswith(reserved)}
-        directory = await sessions.stage(self._host, replace(spec, environment=kept), after=after)
+        directory = await sessions.stage(host, replace(spec, environment=kept), after=after)
         return public_spec(spec, directory, self._adapter)
 
     async def _submit_until_settled(self, spec: JobSpec, end: float) -> JobId:

@@ -29,6 +29,7 @@ from fxsched.errors import (
     SubmitUnsettled,
 )
 from fxsched.hosts import CommandResult, LocalHost
+from fxsched.hosts.opening import HostSettings
 from fxsched.jobs import EndCause, JobId, JobSpec, JobState, Secret, SessionWait, Token, new_token
 from fxsched.ledger import Entry, Ledger, Owner
 from fxsched.reconcile import settle_cut_off
@@ -918,7 +919,13 @@ async def test_a_cluster_is_opened_by_its_adapter_s_name(tmp_path: Path, home: P
         ({"adapter": "slrum"}, "there is no adapter 'slrum'; did you mean 'slurm'?"),
         ({"options": {"grase": 2}}, "clusters.here.options.grase is not a setting; did you mean 'grace'?"),
         ({"options": {"grace": "2"}}, "clusters.here.options.grace: expected `int`, got `str`"),
-        ({"host": "login1"}, "clusters.here.host is 'login1', but only \"local\""),
+        ({"host": "login1"}, "clusters.here: 'login1' is no SSH host: write ssh://[user@]host[:port]"),
+        ({"host": HostSettings(hosts=("ssh://a", "ssh://a:22", "ssh://b@a"))}, "clusters.here: hosts are login nodes"),
+        ({"host": HostSettings(hosts=("ssh://a", "ssh://a"))}, "clusters.here: hosts names a twice"),
+        ({"host": HostSettings(hosts=())}, "clusters.here: hosts is empty"),
+        ({"host": HostSettings(account="ada")}, "clusters.here: as ada on this machine: that needs become"),
+        ({"host": HostSettings(channels=0)}, "clusters.here: channels is 0, but must be at least 1"),
+        ({"host": HostSettings(connect_timeout=0)}, "clusters.here: connect_timeout is 0, but must be more than 0"),
     ],
 )
 async def test_a_cluster_that_cannot_be_opened_is_a_wrong_configuration(

@@ -16,6 +16,8 @@ from msgspec.structs import replace
 from fxsched.config import Config, FieldSettings, ProfileSettings, Rule, When
 from fxsched.errors import ConfigurationError, InvalidRequest
 from fxsched.fastx.request import Request, parse_request
+from fxsched.hosts import CommandResult, LocalHost
+from fxsched.hosts.scripted import ScriptedHost
 from fxsched.jobs import JobSpec, Resources, SessionWait, Token
 from fxsched.profiles import build_spec, choose_profile, inherited, placement
 from fxsched_process.adapter import ProcessAdapter
@@ -305,12 +307,21 @@ LAUNCHER = {
     ],
 )
 def test_a_job_inherits_what_the_policy_says(policy: Any, names: set[str]) -> None:
-    assert inherited(policy, ProcessAdapter(None, None), LAUNCHER) == {name: LAUNCHER[name] for name in names}  # type: ignore[arg-type]
+    here = ProcessAdapter(LocalHost(), None)
+    assert inherited(policy, here, LAUNCHER) == {name: LAUNCHER[name] for name in names}
 
 
 def test_without_a_policy_the_adapter_s_habit_counts() -> None:
-    assert inherited(None, ProcessAdapter(None, None), LAUNCHER) == LAUNCHER  # type: ignore[arg-type]
-    assert "PATH" not in inherited(None, SlurmAdapter(None, None), LAUNCHER)  # type: ignore[arg-type]
+    assert inherited(None, ProcessAdapter(LocalHost(), None), LAUNCHER) == LAUNCHER
+    assert "PATH" not in inherited(None, SlurmAdapter(LocalHost(), None), LAUNCHER)
+
+
+def test_elsewhere_or_as_somebody_else_a_job_does_not_inherit_who_and_where_the_launcher_is() -> None:
+    far = ProcessAdapter(ScriptedHost(lambda command: CommandResult(0, b"", b"")), None)
+
+    assert inherited(None, far, LAUNCHER).keys() == LAUNCHER.keys() - {"PATH"}
+    assert inherited("all", far, LAUNCHER | {"HOME": "/root", "X": "1"}).keys() == (LAUNCHER.keys() | {"X"}) - {"PATH"}
+    assert inherited(["PATH"], far, LAUNCHER).keys() == {"PATH"}
 
 
 def test_the_weblink_outranks_what_is_inherited_and_the_profile_outranks_both() -> None:

@@ -38,6 +38,19 @@ def test_a_launch_imports_no_adapter_but_its_own(user: User, name: str) -> None:
     assert not [module for module in _modules(user) if module.startswith(name)]
 
 
+@pytest.mark.parametrize(("transport", "imported"), [("openssh", False), ("asyncssh", True)])
+def test_asyncssh_is_imported_only_where_it_is_used(user: User, transport: str, imported: bool) -> None:
+    config = user.config(f'[clusters.far]\nhost = "ssh://nowhere.invalid"\ntransport = "{transport}"\n')
+    user.environment["FXSCHED_CONFIG"] = str(config)
+
+    assert ("asyncssh" in _modules(user, "--dry-run")) == imported
+
+
+@pytest.mark.parametrize("unused", ["fxsched.hosts.failover", "fxsched.hosts.become", "fxsched.hosts.framing", "pwd"])
+def test_a_launch_on_this_machine_imports_nothing_that_others_need(user: User, unused: str) -> None:
+    assert unused not in _modules(user)
+
+
 def test_importing_fxsched_costs_nothing() -> None:
     code = "import sys; before = set(sys.modules); import fxsched; print(sorted(set(sys.modules) - before))"
 
@@ -46,9 +59,9 @@ def test_importing_fxsched_costs_nothing() -> None:
     assert not [name for name in ("anyio", "msgspec", "asyncio") if f"'{name}'" in loaded]
 
 
-def _modules(user: User) -> list[str]:
+def _modules(user: User, *arguments: str) -> list[str]:
     result = subprocess.run(
-        [sys.executable, "-c", PROGRAM],
+        [sys.executable, "-c", PROGRAM, *arguments],
         input=json.dumps(user.request()),
         capture_output=True,
         text=True,

@@ -13,8 +13,9 @@ import click
 import msgspec
 from msgspec.structs import asdict
 
-from fxsched.config import Config, ProfileSettings, find_config, load_config, state_directory
-from fxsched.errors import FxschedError, SchedulerUnavailable
+from fxsched.accounts import Person
+from fxsched.config import Config, ProfileSettings, find_config, load_config
+from fxsched.errors import FxschedError, PartlyUnavailable, SchedulerUnavailable
 from fxsched.jobs import JobId, JobSpec, JobState, JobStatus, new_token
 from fxsched.ledger import Ledger
 from fxsched.profiles import inherited, placement
@@ -38,11 +39,16 @@ class Answer(msgspec.Struct, frozen=True):
 F = TypeVar("F", bound="Callable[..., Any]")
 
 
+def _person(_: click.Context, __: click.Parameter, login: str | None) -> Person | None:
+    return Person(login=login, own=False) if login else None
+
+
 def _common_options(command: F) -> F:
     for option in (
         click.option("--json", "as_json", is_flag=True, help="One JSON object a line, with the fields of JobStatus."),
         click.option("--profile", metavar="NAME", help="The profile; its cluster is meant."),
         click.option("--cluster", metavar="NAME", help="The cluster."),
+        click.option("--login", metavar="NAME", callback=_person, help="Whose jobs, where fxsched acts for others."),
         click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help="The configuration file."),
     ):
         command = option(command)
@@ -58,6 +64,7 @@ def submit(
     config: Path | None,
     cluster: str | None,
     profile: str | None,
+    login: Person | None,
     as_json: bool,
     name: str | None,
     output: str | None,
@@ -69,7 +76,7 @@ def submit(
     policy = settings.clusters[cluster_name].inherit
 
     async def run() -> JobStatus:
-        async with settings.open(cluster_name) as opened:
+        async with settings.open(cluster_name, login) as opened:
             spec = JobSpec(
                 token=new_token(),
                 name=name or os.path.basename(command[0]),
@@ -95,7 +102,14 @@ def submit(
 @click.command()
 @_common_options
 @click.argument("ids", nargs=-1, required=True)
-def status(config: Path | None, cluster: str | None, profile: str | None, as_json: bool, ids: tuple[str, ...]) -> None:
+def status(
+    config: Path | None,
+    cluster: str | None,
+    profile: str | None,
+    login: Person | None,
+    as_json: bool,
+    ids: tuple[str, ...],
+) -> None:
     """Print how the jobs IDS stand."""
     settings = load_config(find_config(config))
 
@@ -104,12 +118,15 @@ def status(config: Path | None, cluster: str | None, profile: str | None, as_jso
 
     async def ask(name: str, jobs: list[JobId]) -> None:
         try:
-            async with settings.open(name) as opened:
+            async with settings.open(name, login) as opened:
                 try:
                     found = {id: Answer(status) for id, status in (await opened.status(jobs)).items()}
                 except SchedulerUnavailable as error:
                     last = opened.last_known(jobs)
-                    found = {id: Answer(last.get(id), str(error)) for id in jobs}
+                    answered = error.answers if isinstance(error, PartlyUnavailable) else {}
+                    found = {
+                        id: Answer(answered[id]) if id in answered else Answer(last.get(id), str(error)) for id in jobs
+                    }
         except FxschedError as error:  # kept out of the task group, which would wrap it
             failures.append(error)
             return
@@ -117,7 +134,7 @@ def status(config: Path | None, cluster: str | None, profile: str | None, as_jso
         for id in jobs:
             click.echo(_answer_json(id, found[id]) if as_json else _answer_sentence(id, found[id]))
 
-    groups = _by_cluster(settings, cluster, profile, ids)
+    groups = _by_cluster(settings, cluster, profile, login, ids)
 
     async def run() -> None:
         async with anyio.create_task_group() as tasks:  # one cluster that hangs must not hold up another's answer
@@ -136,13 +153,20 @@ def status(config: Path | None, cluster: str | None, profile: str | None, as_jso
 @click.command()
 @_common_options
 @click.argument("ids", nargs=-1, required=True)
-def cancel(config: Path | None, cluster: str | None, profile: str | None, as_json: bool, ids: tuple[str, ...]) -> None:
+def cancel(
+    config: Path | None,
+    cluster: str | None,
+    profile: str | None,
+    login: Person | None,
+    as_json: bool,
+    ids: tuple[str, ...],
+) -> None:
     """Cancel the jobs IDS, and wait until their end has been seen."""
     settings = load_config(find_config(config))
 
     async def run() -> None:
-        for name, jobs in _by_cluster(settings, cluster, profile, ids).items():
-            async with settings.open(name) as opened:
+        for name, jobs in _by_cluster(settings, cluster, profile, login, ids).items():
+            async with settings.open(name, login) as opened:
                 for job in jobs:
                     done = await opened.cancel(job)
                     had = "had ended already" if done.already else "has ended"
@@ -162,15 +186,14 @@ def _destination(config: Config, cluster: str | None, profile: str | None) -> tu
 
 
 def _by_cluster(
-    config: Config, cluster: str | None, profile: str | None, ids: tuple[str, ...]
+    config: Config, cluster: str | None, profile: str | None, person: Person | None, ids: tuple[str, ...]
 ) -> dict[str, list[JobId]]:
     """Return the jobs of each cluster: the one that the options name, else the one that the ledger has them on."""
     jobs = frozenset(map(JobId, ids))
     groups: dict[str, list[JobId]] = defaultdict(list)
     known: dict[JobId, str] = {}
     if not (cluster or profile) and len(config.clusters) > 1:
-        ledger = Ledger(state_directory())
-        known = {job: name for name in config.clusters for job in ledger.by_job(name, jobs)}
+        known = {job: name for name in config.clusters for job in Ledger(config.state(name, person)).by_job(name, jobs)}
     for job in dict.fromkeys(map(JobId, ids)):
         groups[known.get(job) or _destination(config, cluster, profile)[0]].append(job)
     return groups

@@ -9,11 +9,20 @@ import anyio
 import click
 import msgspec
 
+from fxsched.accounts import Person
 from fxsched.cli.jobs import UNAVAILABLE
-from fxsched.config import find_config, load_config
+from fxsched.config import Config, acts_for_others, find_config, load_config, others
 from fxsched.errors import SchedulerUnavailable
+from fxsched.ledger import Ledger
 from fxsched.reconcile import Finding, Kind
 from fxsched.reconcile import reconcile as reconcile_cluster
+
+
+def _people(config: Config, cluster: str) -> list[Person | None]:
+    """Return whose ledgers there are: our own, or, where we act for others, those that know of this cluster."""
+    if not acts_for_others(config.clusters[cluster]):
+        return [None]
+    return [person for person in (None, *others()) if Ledger(config.state(cluster, person)).live(cluster)]
 
 
 @click.command()
@@ -30,13 +39,15 @@ def reconcile(config: Path | None, cluster: str | None, fix: bool, as_json: bool
     names = [settings.cluster(cluster)[0]] if cluster else list(settings.clusters)
 
     async def run() -> tuple[list[Finding], list[str]]:
-        findings, troubles = [], []
+        findings: list[Finding] = []
+        troubles: list[str] = []
         for name in names:
-            try:
-                async with settings.open(name) as opened:
-                    findings += await reconcile_cluster(opened, fix=fix)
-            except SchedulerUnavailable as error:
-                troubles.append(str(error))
+            for person in _people(settings, name):
+                try:
+                    async with settings.open(name, person) as opened:
+                        findings += await reconcile_cluster(opened, fix=fix)
+                except SchedulerUnavailable as error:
+                    troubles.append(str(error))
         return findings, troubles
 
     findings, troubles = anyio.run(run)

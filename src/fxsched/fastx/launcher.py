@@ -18,14 +18,18 @@ from typing import TYPE_CHECKING, Final
 
 import anyio
 from msgspec import Struct
+from msgspec.structs import replace
 
 from fxsched import __version__
-from fxsched.config import find_config, load_config, state_directory
+from fxsched.accounts import Person
+from fxsched.config import acts_for_others, find_config, load_config, state_directory
 from fxsched.errors import FxschedError, InvalidRequest
 from fxsched.fastx.reply import Reply, is_ready, reply, submitted
 from fxsched.fastx.request import LIMIT, parse_request
 from fxsched.files import make_directory
+from fxsched.hosts.opening import beside
 from fxsched.jobs import new_token
+from fxsched.jobscript import HOME
 from fxsched.profiles import build_spec, choose_profile, groups_of, inherited
 from fxsched.reconcile import settle_cut_off
 
@@ -33,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from fxsched.cluster import Cluster
+    from fxsched.config import ClusterSettings
     from fxsched.fastx.request import Request
     from fxsched.jobs import JobSpec
 
@@ -132,22 +137,28 @@ async def launch(
         FxschedError: nothing was submitted, or, for ``SubmitUnsettled``, the ledger knows what may have been.
     """
     request = parse_request(data)
-    _refuse_other_users(request)
-    os.environ.setdefault("HOME", request.homedir)
+    person = Person(login=request.login, own=request.uid == os.getuid())
+    if person.own:
+        os.environ.setdefault("HOME", request.homedir)
     config = load_config(find_config(config_path, request.config_dir))
     chosen = profile_name or choose_profile(request, config, lambda: groups_of(request))
     profile_name, profile = config.profile(chosen)
     cluster_name, settings = config.cluster(profile.cluster)
-    async with config.open(cluster_name) as cluster:
+    if not person.own:
+        _check_that_it_is_covered(request, cluster_name, settings)
+    async with config.open(cluster_name, person) as cluster:
         environment = inherited(settings.inherit, cluster.adapter, os.environ)
         spec = build_spec(request, profile_name, profile, token=new_token(), environment=environment)
+        if cluster.adapter.host.home is None and spec.working_directory:
+            spec = replace(spec, working_directory=HOME)  # FastX tells the one on its own node
         _log.info("%s: %s, profile %s, cluster %s", spec.token, request.login, profile_name, cluster_name)
         if dry_run:
             from fxsched.fastx.dryrun import describe
 
             return await describe(cluster, profile_name, spec)
-        answer = await _start(cluster, spec, profile.wait_for_start)
-        await _settle_former_launches(cluster)
+        async with beside(cluster.connect):
+            answer = await _start(cluster, spec, profile.wait_for_start)
+            await _settle_former_launches(cluster)
         return answer
 
 
@@ -172,14 +183,30 @@ async def _settle_former_launches(cluster: Cluster) -> None:
             _log.warning("%s: %s: %s", finding.token, finding.kind, finding.text)
 
 
-def _refuse_other_users(request: Request) -> None:
-    if request.uid == os.getuid():
-        return
-    raise InvalidRequest(
-        f"the request is {request.login}'s (user {request.uid}), but the launcher runs as user {os.getuid()}, and it "
-        "never acts for somebody else. In fastx.env, remove LAUNCH_AS_CURRENT_USER=true: it makes FastX run the "
-        "launcher as its service user, and without it FastX runs the launcher as the user who logged in"
-    )
+def _check_that_it_is_covered(request: Request, cluster: str, settings: ClusterSettings) -> None:
+    """Refuse a request of somebody else, unless the cluster's settings say how to act for them.
+
+    Raises:
+        InvalidRequest: they do not, or the request's login and user number are not one user's, or are root's.
+    """
+    if not acts_for_others(settings):
+        raise InvalidRequest(
+            f"the request is {request.login}'s (user {request.uid}), but the launcher runs as user {os.getuid()}, and "
+            f'it never acts for somebody else, unless become = "sudo" or login in [clusters.{cluster}] says how. In '
+            "fastx.env, remove LAUNCH_AS_CURRENT_USER=true: it makes FastX run the launcher as its service user, and "
+            "without it FastX runs the launcher as the user who logged in"
+        )
+    if request.uid == 0 or request.login == "root":
+        raise InvalidRequest("the request is root's, and the launcher never acts for root")
+    import pwd
+
+    with suppress(KeyError):
+        known = pwd.getpwnam(request.login).pw_uid
+        if known != request.uid:
+            raise InvalidRequest(
+                f"the request says that {request.login} is user {request.uid}, but here that is user {known}: FastX "
+                "and this machine must agree on who somebody is"
+            )
 
 
 def _parse(argv: Sequence[str]) -> _Arguments:

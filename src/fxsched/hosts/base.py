@@ -67,3 +67,14 @@ class Host(Protocol):
             CommandNotFound: there is no such program.
             OutcomeUnknown: it was started, and no answer came before the deadline.
         """
+
+
+async def connect(host: Host) -> None:
+    """Open the way to a host now, where there is one to open; otherwise its first command does.
+
+    Raises:
+        HostError: it cannot be reached.
+    """
+    opening = getattr(host, "connect", None)
+    if opening is not None:
+        await opening()

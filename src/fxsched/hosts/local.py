@@ -51,7 +51,7 @@ class LocalHost:
         """Run ``argv``; see ``Host.run``."""
         revealed = {name: secret.reveal() for name, secret in secrets.items()}
         with _memory(stdin) as given, _memory() as stdout, _memory() as stderr:
-            process = _start(argv, self._base | dict(environment) | revealed, given, stdout, stderr)
+            process = start_process(argv, self._base | dict(environment) | revealed, given, stdout, stderr)
             try:
                 with anyio.fail_after(deadline):
                     await _ended(process)
@@ -59,7 +59,7 @@ class LocalHost:
             except TimeoutError:
                 raise OutcomeUnknown(f"{argv[0]} did not answer within {deadline:g} s on {self.label}") from None
             finally:
-                await _end(process)
+                await end_process(process)
             code = process.returncode
             return CommandResult(code if code >= 0 else 128 - code, _content(stdout), _content(stderr))
 
@@ -89,7 +89,9 @@ def _content(file: int) -> bytes:
     return content
 
 
-def _start(argv: Sequence[str], environment: Mapping[str, str], stdin: int, stdout: int, stderr: int) -> Popen[bytes]:
+def start_process(
+    argv: Sequence[str], environment: Mapping[str, str], stdin: int, stdout: int, stderr: int
+) -> Popen[bytes]:
     """Start ``argv`` as the leader of its own session, so that all of it can be ended together."""
     try:
         return Popen(argv, stdin=stdin, stdout=stdout, stderr=stderr, env=environment, start_new_session=True)
@@ -134,10 +136,13 @@ def _exists(group: int) -> bool:
     return True
 
 
-async def _end(process: Popen[bytes]) -> None:
+async def end_process(process: Popen[bytes]) -> None:
     """Leave nothing of the command behind if it was interrupted."""
     if process.poll() is None:
         with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
+            try:
+                os.killpg(process.pid, signal.SIGKILL)
+            except PermissionError:
+                return  # it runs as somebody else, as behind sudo; it has a deadline of its own
         with anyio.CancelScope(shield=True):
             await _ended(process)

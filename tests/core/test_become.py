@@ -1,0 +1,130 @@
+"""Commands as another user, on a sudo that leads to whoever runs the tests."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from fxsched.errors import CommandNotFound, HostUnreachable, OutcomeUnknown
+from fxsched.hosts import CommandResult, LocalHost
+from fxsched.hosts.become import SudoHost
+from fxsched.hosts.opening import HostSettings, open_host
+from fxsched.hosts.scripted import ScriptedHost
+from fxsched.jobs import Secret
+
+pytestmark = pytest.mark.anyio
+
+FAKE_SUDO = """#!/bin/sh
+# sudo -n -H -u LOGIN -- COMMAND: with the environment that sudo gives
+printf '%s\\n' "$*" >>"$HOME/sudo.log"
+[ "$1 $2 $3 $5" = "-n -H -u --" ] || exit 64
+case $4 in
+eve) echo "sudo: a password is required" >&2; exit 1 ;;
+nobody-knows) echo "sudo: unknown user nobody-knows" >&2; exit 1 ;;
+esac
+echo "sudo: unable to resolve host x: Name or service not known" >&2
+home=$HOME.$4
+login=$4
+mkdir -p "$home"
+shift 5
+exec env -i HOME="$home" USER="$login" LOGNAME="$login" SHELL=/bin/sh PATH="$PATH" SUDO_USER=fastx "$@"
+"""
+
+
+@pytest.fixture
+def sudo(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A sudo on PATH; it writes down its command lines."""
+    folder = tmp_path / "sudo"
+    folder.mkdir()
+    (folder / "sudo").write_text(FAKE_SUDO)
+    (folder / "sudo").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    return home / "sudo.log"
+
+
+async def test_a_command_runs_as_the_other_user_and_leaves_what_it_leaves(sudo: Path, home: Path) -> None:
+    host = SudoHost(LocalHost(), "ada")
+
+    result = await host.run(
+        ["/bin/sh", "-c", 'cat; echo "$HOME $USER"; echo err >&2; exit 3'], stdin=b"in\xff\n", deadline=20
+    )
+
+    assert result == CommandResult(3, f"in\xff\n{home}.ada ada\n".encode("latin-1"), b"err\n")
+    assert (host.label, host.home) == ("this machine as ada", None)
+
+
+async def test_the_command_line_of_sudo_tells_nothing(sudo: Path) -> None:
+    host = SudoHost(LocalHost(), "ada")
+    argv = ["/bin/sh", "-c", 'printf "%s " "$1" "$KEY" "$A"', "sh", "word-of-argv"]
+
+    result = await host.run(
+        argv, stdin=b"word-of-stdin", environment={"A": "word-of-env"}, secrets={"KEY": Secret("hunter2")}, deadline=20
+    )
+    other = await host.run(["/bin/true"], deadline=20)
+
+    assert (result.text, other.exit_code) == ("word-of-argv hunter2 word-of-env ", 0)
+    first, second = sudo.read_text().splitlines()
+    assert first == second
+    assert "word-of" not in first
+
+
+async def test_the_environment_is_clean(sudo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SQUEUE_FORMAT", "x")
+    monkeypatch.setenv("SLURM_CONF", "/etc/a b/slurm.conf")
+    settings = HostSettings(become="sudo", account="ada")
+
+    async with open_host(settings, keep=("SLURM_CONF", "NOT_SET")) as host:
+        result = await host.run(["/usr/bin/env", "-0"], environment={"A": "1"}, deadline=20)
+
+    seen = dict(line.split("=", 1) for line in result.text.split("\0")[:-1])
+    assert (seen["LC_ALL"], seen["A"], seen["SLURM_CONF"], seen["USER"]) == ("C", "1", "/etc/a b/slurm.conf", "ada")
+    assert not {"SQUEUE_FORMAT", "SUDO_USER", "NOT_SET"} & seen.keys()
+
+
+@pytest.mark.parametrize(
+    ("login", "words"), [("eve", "a password is required"), ("nobody-knows", "unknown user nobody-knows")]
+)
+async def test_what_sudo_does_not_allow_certainly_did_not_run(sudo: Path, login: str, words: str) -> None:
+    with pytest.raises(HostUnreachable, match=f"did not let fxsched become {login} .*{words}.*docs/hosts.md"):
+        await SudoHost(LocalHost(), login).run(["/bin/touch", "/nonexistent"], deadline=20)
+
+
+async def test_a_machine_without_sudo_says_so(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    with pytest.raises(CommandNotFound, match="sudo cannot be run on this machine"):
+        await SudoHost(LocalHost(), "ada").run(["/bin/true"], deadline=20)
+
+
+async def test_a_program_that_the_other_user_has_not_is_named(sudo: Path) -> None:
+    with pytest.raises(CommandNotFound, match="no-such-program cannot be run on this machine as ada"):
+        await SudoHost(LocalHost(), "ada").run(["no-such-program"], deadline=20)
+
+
+async def test_the_deadline_ends_the_command(sudo: Path, home: Path) -> None:
+    with pytest.raises(OutcomeUnknown, match=r"/bin/sh did not answer within 1 s on this machine as ada"):
+        await SudoHost(LocalHost(), "ada").run(["/bin/sh", "-c", 'sleep 2; echo still here >"$HOME/after"'], deadline=1)
+    assert not (Path(f"{home}.ada") / "after").exists()
+
+
+async def test_an_answer_that_is_cut_short_is_none() -> None:
+    def answer(command: object) -> CommandResult:
+        stdin = command.stdin.decode()  # type: ignore[attr-defined]
+        halves = [word for word in stdin.split("\n", 1)[0].replace("'", " ").split() if len(word) == 16]
+        mark = "".join(halves[:2])
+        return CommandResult(137, f"{mark} begin 123 n1\nhalf an ans".encode(), f"{mark} begin\n".encode())
+
+    with pytest.raises(OutcomeUnknown, match="sbatch did not answer"):
+        await SudoHost(ScriptedHost(answer), "ada").run(["sbatch"], deadline=5)
+
+
+async def test_two_accounts_are_two_hosts(sudo: Path, home: Path) -> None:
+    seen = {}
+    for login in ("ada", "bob"):
+        async with open_host(HostSettings(become="sudo", account=login)) as host:
+            seen[login] = (await host.run(["/bin/sh", "-c", "echo $HOME"], deadline=20)).text.strip()
+
+    assert json.dumps(seen) == json.dumps({"ada": f"{home}.ada", "bob": f"{home}.bob"})
