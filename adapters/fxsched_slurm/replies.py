@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
-from typing import TYPE_CHECKING, Final
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final
 
 from fxsched.errors import SchedulerUnavailable
 from fxsched.jobs import EndCause, JobId, JobState, JobStatus
@@ -101,31 +102,38 @@ def parse_squeue(text: str) -> dict[JobId, JobStatus]:
     found = {}
     for line in text.splitlines():
         match line.split("|", 7):
-            case [id, word, submit, start, end, nodes, reason, name] if _ROW_ID.fullmatch(id) and word.isupper():
-                state, cause = _STATES.get(word, (JobState.RUNNING, None))
-                if state is JobState.QUEUED and held(reason):
-                    state = JobState.HELD
-                if cause is EndCause.FAILED and reason == "BadConstraints":
-                    cause = EndCause.REJECTED
-                if cause is EndCause.CANCELLED and reason != "DependencyNeverSatisfied":
-                    reason = ""  # why it had waited until then
-                alive = state is not JobState.ENDED
-                waiting = state in (JobState.QUEUED, JobState.HELD)
+            case [id, word, submit, *standing, name] if len(standing) == 4 and _is_id(id) and word.isupper():
                 found[JobId(id)] = JobStatus(
                     id=JobId(id),
-                    state=state,
                     name=name,
                     native_state=word,
-                    reason=sentence(reason, word),
-                    cause=cause,
-                    nodes=() if waiting else expand_nodes(nodes),
                     submitted_at=_time(submit),
-                    started_at=None if waiting else _time(start),
-                    ended_at=None if alive else _time(end),
-                    expected_start=_time(start) if waiting else None,
                     source="squeue",
+                    **_standing(word, *standing),
                 )
     return found
+
+
+@lru_cache(maxsize=1024)
+def _standing(word: str, start: str, end: str, nodes: str, reason: str) -> dict[str, Any]:
+    """Return how a job stands. Of many jobs in one list, many stand alike."""
+    state, cause = _STATES.get(word, (JobState.RUNNING, None))
+    if state is JobState.QUEUED and held(reason):
+        state = JobState.HELD
+    if cause is EndCause.FAILED and reason == "BadConstraints":
+        cause = EndCause.REJECTED
+    if cause is EndCause.CANCELLED and reason != "DependencyNeverSatisfied":
+        reason = ""  # why it had waited until then
+    waiting = state in (JobState.QUEUED, JobState.HELD)
+    return {
+        "state": state,
+        "cause": cause,
+        "reason": sentence(reason, word),
+        "nodes": () if waiting else expand_nodes(nodes),
+        "started_at": None if waiting else _time(start),
+        "ended_at": _time(end) if state is JobState.ENDED else None,
+        "expected_start": _time(start) if waiting else None,
+    }
 
 
 def parse_sacct(text: str) -> dict[JobId, JobStatus]:
@@ -225,6 +233,11 @@ def expand_nodes(text: str) -> tuple[str, ...]:
     return tuple(names)
 
 
+def _is_id(text: str) -> bool:
+    return (text.isascii() and text.isdigit()) or _ROW_ID.fullmatch(text) is not None
+
+
+@lru_cache(maxsize=1024)
 def _time(text: str) -> datetime | None:
     """Return a time that Slurm printed under ``TZ=UTC``; None for ``N/A``, ``Unknown`` and the like."""
     if not text[:1].isdigit():

@@ -237,6 +237,8 @@ class PartPollers:
         return {id: status for part in groups for id, status in self._of(part).last_known(groups[part]).items()}
 
     def _by_part(self, ids: Iterable[JobId]) -> dict[str, list[JobId]]:
+        if not self._adapter.pools:
+            return {"": list(ids)}
         groups = defaultdict(list)
         for id in ids:
             groups[self._adapter.part(id)].append(id)
