@@ -146,12 +146,17 @@ class Frame:
 
     def begun(self, stdout: bytes | bytearray) -> tuple[str, str] | None:
         """Return the far process group and node, if the first mark has come; None if the other end is not ready."""
-        found = re.search(rb"%b begin ([0-9]+) (\S*)\n" % self._mark, stdout)
-        return (found[1].decode(), found[2].decode("utf-8", "replace")) if found else None
+        _, found, rest = stdout.partition(self._mark + b" begin ")
+        words, end, _ = rest.partition(b"\n")
+        if not found or not end:
+            return None
+        group, _, node = words.decode("utf-8", "replace").partition(" ")
+        return group, node
 
     def ended(self, output: bytes | bytearray, start: int = 0) -> bool:
         """Whether the last mark stands in one of the two outputs, at or after ``start``."""
-        return re.compile(rb"%b (?:end|missing)[ 0-9]*\n" % self._mark).search(output, start) is not None
+        at = max(output.find(self._mark + word, start) for word in (b" end", b" missing"))
+        return at >= 0 and output.find(b"\n", at) >= 0
 
     def reply(self, stdout: bytes | bytearray, stderr: bytes | bytearray) -> CommandResult | None:
         """Return the command's result out of what came; None if it is not all there.
@@ -161,16 +166,22 @@ class Frame:
         Raises:
             CommandNotFound: there is no such program.
         """
-        out = re.fullmatch(
-            rb"(?s:.*?)%b begin [^\n]*\n((?s:.*?))%b (?:end ([0-9]+)|missing)\n((?s:.*))" % (self._mark, self._mark),
-            stdout,
-        )
-        err = re.fullmatch(rb"(?s:.*?)%b begin\n((?s:.*?))%b end\n((?s:.*))" % (self._mark, self._mark), stderr)
+        out, err = self._between(stdout), self._between(stderr)
         if not out or not err:
             return None
-        if not out[2]:
+        if not out[1]:
             raise CommandNotFound(f"{self.argv[0]} cannot be run on {self.label}: there is no such program")
-        return CommandResult(int(out[2]), bytes(out[1] + out[3]), bytes(err[1] + err[2]))
+        return CommandResult(int(out[1]), out[0], err[0])
+
+    def _between(self, output: bytes | bytearray) -> tuple[bytes, bytes] | None:
+        """Return what stands between the marks and after them, and the last mark's word: an exit code, if any."""
+        _, begun, rest = output.partition(self._mark + b" begin")
+        _, begun_whole, rest = rest.partition(b"\n")
+        printed, ended, rest = rest.partition(self._mark + b" ")
+        last, ended_whole, late = rest.partition(b"\n")
+        if not (begun and begun_whole and ended and ended_whole):
+            return None
+        return bytes(printed + late), bytes(last.partition(b" ")[2])
 
     def noise(self, output: bytes | bytearray) -> str:
         """Return what the login shell itself printed, for a message: the last of what stands before the first mark."""
