@@ -15,7 +15,7 @@ from fxsched.errors import FxschedError, SubmitUnsettled
 from fxsched.hosts.openssh import OpenSshHost
 from fxsched.hosts.ssh import SshHost
 from fxsched.hosts.target import SshTarget
-from fxsched.jobs import JobId, JobSpec, new_token
+from fxsched.jobs import JobId, JobSpec, Token, new_token
 from fxsched_process.adapter import ProcessAdapter
 from fxsched_slurm.adapter import SlurmAdapter
 
@@ -139,3 +139,29 @@ async def test_a_connection_that_is_cut_at_any_moment_of_a_submit_never_makes_tw
     assert [made for made, _ in outcomes] == [found for _, found in outcomes]
     assert any(made for made, _ in outcomes)
     assert not unsettled
+
+
+async def test_two_hundred_submits_at_once_are_two_hundred_jobs_over_one_connection(
+    slurm: SlurmCluster, server: SshServer, host: SshHost, tmp_path: Path
+) -> None:
+    site = DistantSlurm(tmp_path, slurm, host)
+    await site.clear()
+    cluster = site.cluster()
+    await host.connect()
+    before = server.connections()
+    jobs: dict[Token, JobId] = {}
+
+    async def submit() -> None:
+        job = await cluster.submit(JobSpec(token=new_token(), command=("true",), native=("--hold",)))
+        jobs[job.token] = job.id
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(200):
+            tasks.start_soon(submit)
+
+    found = await site.adapter.submissions()
+    assert {token: found.get(token) for token in jobs} == {token: (id,) for token, id in jobs.items()}
+    assert len(jobs) == 200
+    assert len(slurm.run("squeue", "--noheader").stdout.splitlines()) == 200
+    assert server.connections() == before
+    await site.clear()
