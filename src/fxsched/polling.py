@@ -25,6 +25,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
+from fxsched.adapter import Adapter
 from fxsched.errors import FxschedError, InvalidRequest, PartlyUnavailable, SchedulerUnavailable
 from fxsched.files import check_own, decode, make_directory, now, overwrite
 from fxsched.jobs import JobId, JobStatus, Moment
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from fxsched.adapter import Adapter
 
 FORGET: Final = timedelta(hours=1)
 """How long the snapshot keeps an answer that nobody renewed."""
@@ -179,6 +179,7 @@ class PartPollers:
         self._directory = directory
         self._cluster = cluster
         self._interval = interval
+        self._is_one = type(adapter).part is Adapter.part
         self._pollers: dict[str, Poller] = {}
 
     async def status(
@@ -237,7 +238,7 @@ class PartPollers:
         return {id: status for part in groups for id, status in self._of(part).last_known(groups[part]).items()}
 
     def _by_part(self, ids: Iterable[JobId]) -> dict[str, list[JobId]]:
-        if not self._adapter.pools:
+        if self._is_one:
             return {"": list(ids)}
         groups = defaultdict(list)
         for id in ids:
