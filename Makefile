@@ -1,5 +1,5 @@
 # The commands of README.md. Everything is installed into VENV; nothing else of the machine is touched, except by
-# test-real, which installs Slurm and Grid Engine where it is root.
+# test-real, which installs real schedulers and servers where it is root.
 
 VENV := .venv
 PYTHON := $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -29,17 +29,13 @@ test-other: $(VENV)/.installed-dev
 	echo "There is no Python 3.11 or newer here besides $$own."
 
 test-real: $(VENV)/.installed-dev
-	@sh tests/real/install_slurm.sh
-	@sh tests/real/install_podman.sh
-	@sh tests/real/install_grid_engine.sh
-	@sh tests/real/install_openssh.sh
-	@sh tests/real/install_sudo.sh
+	@sh tests/real/install.sh slurm grid-engine podman openssh sudo
 	$(BIN)/python -m pytest -n 2 --dist loadfile tests/real
 
 # Exactly one session for each of SOAK launches, while the controller of a real Slurm is stopped and killed.
 SOAK := 1000
 soak: $(VENV)/.installed-dev
-	@sh tests/real/install_slurm.sh
+	@sh tests/real/install.sh slurm
 	$(BIN)/python -m tests.soak $(SOAK)
 
 lint: $(VENV)/.installed-dev

@@ -13,7 +13,7 @@ from .slurm_cluster import SlurmCluster, missing_programs
 def slurm() -> Iterator[SlurmCluster]:
     """A real Slurm cluster, with two nodes in partition "debug" and two with GPUs in partition "gpu"."""
     if missing := missing_programs():
-        pytest.fail(f"Slurm is not installed (missing: {', '.join(missing)}): run tests/real/install_slurm.sh")
+        pytest.fail(f"Slurm is not installed (missing: {', '.join(missing)}): run tests/real/install.sh slurm")
     # Not pytest's own temporary directory: only its user may enter that, and jobs are other users' too.
     with tempfile.TemporaryDirectory(prefix="slurm-") as directory, SlurmCluster(Path(directory)) as cluster:
         yield cluster

@@ -154,7 +154,7 @@ def run(*argv: str) -> None:
 @pytest.fixture
 def service() -> Iterator[Service]:
     if not shutil.which("sudo"):
-        pytest.fail("sudo is not installed: run tests/real/install_sudo.sh")
+        pytest.fail("sudo is not installed: run tests/real/install.sh sudo")
     with tempfile.TemporaryDirectory(prefix="become-") as directory:
         Path(directory).chmod(0o755)
         with Service(Path(directory), secrets.token_hex(3)) as service:

@@ -36,7 +36,7 @@ def anyio_backend() -> str:
 @pytest.fixture(scope="module")
 def podman() -> Iterator[Podman]:
     if missing := missing_programs():
-        pytest.fail(f"Podman is not installed (missing: {', '.join(missing)}): run tests/real/install_podman.sh")
+        pytest.fail(f"Podman is not installed (missing: {', '.join(missing)}): run tests/real/install.sh podman")
     with tempfile.TemporaryDirectory(prefix="podman-") as directory:
         podman = Podman(Path(directory))
         try:

@@ -42,7 +42,7 @@ def place() -> Iterator[Path]:
 def slurm(place: Path) -> Iterator[SlurmCluster]:
     """An own cluster, to be stopped and killed at will."""
     if missing := missing_programs():
-        pytest.fail(f"Slurm is not installed (missing: {', '.join(missing)}): run tests/real/install_slurm.sh")
+        pytest.fail(f"Slurm is not installed (missing: {', '.join(missing)}): run tests/real/install.sh slurm")
     with SlurmCluster(place / "slurm", nodes=2, extra=[f"MessageTimeout={GIVES_UP}"]) as cluster:
         yield cluster
 

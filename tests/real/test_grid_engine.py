@@ -49,7 +49,7 @@ def grid_engine(**settings: Any) -> Iterator[GridEngine]:
     """Run a Grid Engine for the length of the block: one host with four slots and two gpus."""
     if missing := missing_programs():
         names = ", ".join(missing)
-        pytest.fail(f"Grid Engine is not installed (missing: {names}): run tests/real/install_grid_engine.sh")
+        pytest.fail(f"Grid Engine is not installed (missing: {names}): run tests/real/install.sh grid-engine")
     # Not pytest's own temporary directory: only its user may enter that, and jobs are other users' too.
     with tempfile.TemporaryDirectory(prefix="sge-") as directory, GridEngine(Path(directory), **settings) as cluster:
         yield cluster

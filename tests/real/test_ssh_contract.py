@@ -43,7 +43,7 @@ def anyio_backend() -> str:
 @pytest.fixture(scope="module")
 def server() -> Iterator[SshServer]:
     if missing := missing_programs():
-        pytest.fail(f"not installed: {', '.join(missing)}; run tests/real/install_openssh.sh")
+        pytest.fail(f"not installed: {', '.join(missing)}; run tests/real/install.sh openssh")
     with tempfile.TemporaryDirectory(prefix="sshd-") as directory, SshServer(Path(directory)) as server:
         yield server
 

@@ -48,7 +48,7 @@ def anyio_backend() -> str:
 def servers() -> Iterator[list[SshServer]]:
     """Two machines with an sshd."""
     if missing := missing_programs():
-        pytest.fail(f"OpenSSH is not complete (missing: {', '.join(missing)}): run tests/real/install_openssh.sh")
+        pytest.fail(f"OpenSSH is not complete (missing: {', '.join(missing)}): run tests/real/install.sh openssh")
     with (
         tempfile.TemporaryDirectory(prefix="sshd-") as directory,
         SshServer(Path(directory, "1")) as first,

@@ -52,7 +52,7 @@ def anyio_backend() -> str:
 def place() -> Iterator[Path]:
     """A directory that other users may enter, unlike pytest's own."""
     if missing := missing_programs():
-        pytest.fail(f"not installed: {', '.join(missing)}; run tests/real/install_openssh.sh")
+        pytest.fail(f"not installed: {', '.join(missing)}; run tests/real/install.sh openssh")
     with tempfile.TemporaryDirectory(prefix="sshd-") as directory:
         Path(directory).chmod(0o755)
         yield Path(directory)
