@@ -67,9 +67,9 @@ class Adapter(ABC):
 
         ``spec.script`` is the whole job: hand it over unread. ``spec.job_name`` must become the job's name, or
         whatever else :meth:`find` can search. ``spec.working_directory`` exists; ``spec.output`` takes what the
-        scheduler or the script itself prints; where the scheduler cannot be told these two, ``kit.script_in_place`` lets
-        the script see to them. All other values go on the command line as words of argv, never into the script.
-        A resource that the scheduler cannot express is an error, never dropped.
+        scheduler or the script itself prints; where the scheduler cannot be told these two, the script sees to them
+        (``kit.script_in_place``). All other values go on the command line as words of argv, never into the script. A
+        resource that the scheduler cannot express is an error, never dropped.
 
         The id is matched by pattern on its own line: site messages may stand before and after it.
 
