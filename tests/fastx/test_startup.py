@@ -46,7 +46,7 @@ def test_asyncssh_is_imported_only_where_it_is_used(user: User, transport: str, 
     assert ("asyncssh" in _modules(user, "--dry-run")) == imported
 
 
-@pytest.mark.parametrize("unused", ["fxsched.hosts.failover", "fxsched.hosts.become", "fxsched.hosts.framing", "pwd"])
+@pytest.mark.parametrize("unused", ["fxsched.hosts.failover", "fxsched.hosts.become", "fxsched.hosts.framing"])
 def test_a_launch_on_this_machine_imports_nothing_that_others_need(user: User, unused: str) -> None:
     assert unused not in _modules(user)
 
