@@ -15,7 +15,7 @@ from fxsched.units import MIB, ceil_div
 if TYPE_CHECKING:
     from fxsched.jobs import JobSpec
 
-_RESOURCE_VALUE: Final = re.compile(r"[\w.@+-][\w.@:|+-]*", re.ASCII)
+_RESOURCE_VALUE: Final = re.compile(r"[\w@+-][\w.@:|+-]*", re.ASCII)
 _PLAIN_PATH: Final = re.compile(r"/[\w./+@-]*", re.ASCII)
 
 

@@ -60,7 +60,7 @@ def test_no_value_becomes_a_second_resource(value: str, member: tuple[str, str])
         assert request(**{name: value}).limits == request().limits | {resource: value}
 
 
-@pytest.mark.parametrize("value", ["high,walltime=99:00:00", "a b", "a=b", "", "é"])
+@pytest.mark.parametrize("value", ["high,walltime=99:00:00", "a b", "a=b", "", "é", ".", ":a", "|a"])
 def test_what_msub_could_take_for_more_than_one_resource_is_refused(value: str) -> None:
     spec = JobSpec(token=new_token())
 
