@@ -37,7 +37,7 @@ class GroupCommit:
     async def run(self, prepare: Callable[[], None], follow: Callable[[], None]) -> None:
         """Call ``prepare``, ``sync`` and ``follow`` in a thread, each if the one before did not fail.
 
-        A caller that is cancelled leaves them to themselves: they may be called all the same.
+        Of a caller that is cancelled before its turn, none is called; in its turn, they may be called all the same.
 
         Raises:
             BaseException: what the first that failed raised.
@@ -46,10 +46,14 @@ class GroupCommit:
         part = _Part(prepare, follow)
         self._waiting.append(part)
         self._lock = self._lock or anyio.Lock(fast_acquire=True)
-        async with self._lock:
+        try:
+            async with self._lock:
+                if part in self._waiting:
+                    turn, self._waiting = self._waiting, []
+                    await to_thread.run_sync(self._take, turn, abandon_on_cancel=True)
+        finally:
             if part in self._waiting:
-                turn, self._waiting = self._waiting, []
-                await to_thread.run_sync(self._take, turn, abandon_on_cancel=True)
+                self._waiting.remove(part)
         if part.error is not None:
             raise part.error
         if not part.done:

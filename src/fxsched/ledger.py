@@ -237,6 +237,7 @@ class Ledger:
         if mark == former.mark and former.trusted_until > begin:
             return former
         files: dict[str, tuple[Mark, Entry]] = {}
+        whole = True
         for file in self._files(folder):
             try:
                 status = file.stat()
@@ -244,11 +245,13 @@ class Ledger:
                 known = former.files.get(file.name)
                 entry = known[1] if known and known[0] == stamp else read_entry(Path(file.path).read_bytes())
                 files[file.name] = (stamp, entry)
+            except FileNotFoundError:
+                continue  # it has ended since we looked
             except OSError:
-                continue  # it has ended since we looked, or will be readable another time
+                whole = False  # it may be readable another time
             except ValueError:
                 self._set_aside(Path(file.path))
-        rested = mark is not None and begin - mark[1] / 1e9 > REST
+        rested = whole and mark is not None and begin - mark[1] / 1e9 > REST
         seen = _Folder(mark, files, [entry for _, entry in files.values()], begin + TRUST if rested else 0.0)
         self._seen[folder] = seen
         return seen

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar, TypeVarTuple
 
 import anyio
@@ -119,15 +120,20 @@ async def stage(
     command = render_command(spec)
     if after is None:
         after = to_thread.run_sync
-    if host.home is None:
-        with _answering(host):
-            await after(lambda: None)
-        return await _run(host, _STAGE, spec.token, str(len(spec.stdin)), stdin=spec.stdin + command)
-    directory = host.home / _PLACE / spec.token
-    with anyio.CancelScope(shield=True), _answering(host):  # what is left to itself writes after others tidied up
-        await after(lambda: sessions_here.stage(directory, command, spec.stdin))
+    write, what = (lambda: None), "the state directory"
+    if host.home is not None:
+        directory = host.home / _PLACE / spec.token
+        write, what = (
+            partial(sessions_here.stage, directory, command, spec.stdin),
+            f"the home directory on {host.label}",
+        )
+    # A thread left to itself would write after its caller has tidied up.
+    with anyio.CancelScope(shield=True), _answering(host, what):
+        await after(write)
     await checkpoint_if_cancelled()
-    return str(directory)
+    if host.home is not None:
+        return str(directory)
+    return await _run(host, _STAGE, spec.token, str(len(spec.stdin)), stdin=spec.stdin + command)
 
 
 async def read(host: Host, token: Token) -> Report:
@@ -184,18 +190,18 @@ def _time(seconds: str) -> datetime:
 
 
 async def _here(host: Host, function: Callable[[*A], T], *arguments: *A) -> T:
-    with _answering(host):
+    with _answering(host, f"the home directory on {host.label}"):
         return await to_thread.run_sync(function, *arguments, abandon_on_cancel=True)
 
 
 @contextmanager
-def _answering(host: Host) -> Iterator[None]:
-    """Let files on the host be out of reach if they cannot be used, or not in time."""
+def _answering(host: Host, what: str) -> Iterator[None]:
+    """Let files on the host be out of reach if they cannot be used, or ``what`` holds them does not answer in time."""
     try:
         with anyio.fail_after(DEADLINE):
             yield
     except TimeoutError:
-        raise HostUnreachable(f"the home directory on {host.label} does not answer within {DEADLINE:g} s") from None
+        raise HostUnreachable(f"{what} does not answer within {DEADLINE:g} s") from None
     except OSError as error:
         place = error.filename or "it"
         raise HostUnreachable(

@@ -106,3 +106,18 @@ async def test_a_task_that_gives_up_does_not_keep_those_that_come_later() -> Non
     await commits.run(lambda: log.step("b"), lambda: log.step("B"))
 
     assert "B" in log.calls
+
+
+async def test_of_a_task_that_gives_up_before_its_turn_nothing_is_called() -> None:
+    log = Log()
+    commits = GroupCommit(log.sync)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(commits.run, lambda: log.step("a"), lambda: log.step("A"))
+        await begun(log)
+        with anyio.move_on_after(0.05):
+            await commits.run(lambda: log.step("gone"), lambda: log.step("GONE"))
+        log.gate.set()
+
+    await commits.run(lambda: log.step("b"), lambda: log.step("B"))
+
+    assert log.calls == ["a", "sync", "A", "b", "sync", "B"]

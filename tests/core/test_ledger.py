@@ -281,3 +281,31 @@ def test_an_entry_that_is_being_written_is_not_seen(ledger: Ledger, tmp_path: Pa
     ledger.write(an_entry())
     (tmp_path / "ledger" / "live" / f".{new_token()}.123").write_text("{")
     assert len(list(ledger.live("hpc"))) == 1
+
+
+def test_a_file_that_could_not_be_read_for_a_moment_is_read_when_it_can_be(
+    ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = an_entry()
+    ledger.write(entry)
+    age(tmp_path / "ledger" / "live", 60)  # nothing has changed there for long
+
+    def fail(_: Path) -> NoReturn:
+        raise OSError(116, "Stale file handle")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", fail)
+        assert ledger.live("hpc") == []
+    assert ledger.live("hpc") == [entry]
+
+
+def test_what_another_process_adds_to_an_entry_is_seen_at_once(ledger: Ledger, tmp_path: Path) -> None:
+    entry = an_entry(None)
+    ledger.write(entry)
+    age(tmp_path / "ledger" / "live", 60)
+    assert ledger.live("hpc") == [entry]
+    later = an_entry("4217", token=entry.token)
+
+    Ledger(tmp_path).write(later)
+
+    assert ledger.live("hpc") == [later]
