@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -30,6 +31,7 @@ from fxsched.errors import (
 )
 from fxsched.hosts import CommandResult, LocalHost
 from fxsched.hosts.opening import HostSettings
+from fxsched.hosts.scripted import ScriptedHost
 from fxsched.jobs import EndCause, JobId, JobSpec, JobState, Secret, SessionWait, Token, new_token
 from fxsched.ledger import Entry, Ledger, Owner
 from fxsched.reconcile import settle_cut_off
@@ -935,3 +937,29 @@ async def test_a_cluster_that_cannot_be_opened_is_a_wrong_configuration(
         async with open_cluster("here", state=tmp_path, **arguments):
             pass
     assert str(caught.value).startswith(complaint)
+
+
+@pytest.mark.parametrize("far", [False, True])
+async def test_a_launch_that_is_cancelled_while_its_entry_is_written_leaves_none(
+    host: LocalHost, ledger: Ledger, home: Path, monkeypatch: pytest.MonkeyPatch, far: bool
+) -> None:
+    begun, create = threading.Event(), Ledger.create
+
+    def slow(self: Ledger, entry: Entry) -> None:
+        begun.set()
+        time.sleep(0.2)
+        create(self, entry)
+
+    monkeypatch.setattr(Ledger, "create", slow)
+    adapter = MemoryAdapter(ScriptedHost(lambda _: CommandResult(0, b"/far", b"")) if far else host)
+    cluster = Cluster("hpc", adapter, ledger, timing=SHORT)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(cluster.submit, JobSpec(token=new_token(), command=("true",)))
+        while not begun.is_set():
+            await anyio.sleep(0.005)
+        tasks.cancel_scope.cancel()
+    time.sleep(0.3)  # for a thread that nobody waits for any more
+
+    assert ledger.live("hpc") == []
+    assert (adapter.asked("submit"), sessions(home)) == ([], [])
