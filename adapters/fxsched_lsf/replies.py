@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from fxsched.errors import CancelRefused, OutcomeUnknown, SchedulerUnavailable, SubmitRejected
+from fxsched.errors import SchedulerUnavailable
 from fxsched.jobs import JobId, JobStatus
-from fxsched.kit import by_token
+from fxsched.kit import by_token, not_cancelled, submitted
 from fxsched_lsf.statuses import WHEN
 
 if TYPE_CHECKING:
@@ -73,20 +73,18 @@ def parse_submit(result: CommandResult) -> JobId:
         SubmitRejected, SchedulerUnavailable, OutcomeUnknown: as its words tell.
     """
     found = _SUBMITTED.findall(result.text.rpartition("\n")[0])  # half a line is half an answer
-    if result.exit_code:
-        words = _words(result)
-        if found:
-            raise OutcomeUnknown(f"bsub ended with exit code {result.exit_code}, but after it had made job {found[-1]}")
-        if any(sign in words for sign in _NOT_TAKEN):
-            raise SchedulerUnavailable(f"LSF cannot be reached: {words} No job was submitted; try again later")
-        if any(sign in words for sign in _MAYBE_TAKEN):
-            raise OutcomeUnknown(f"LSF did not confirm the job: {words}")
-        if _REFUSED.search(words):
-            raise SubmitRejected(f"LSF refused the job: {words}")
-        raise OutcomeUnknown(f"bsub ended with exit code {result.exit_code}, and did not say of the job: {words}")
-    if not found:
-        raise OutcomeUnknown(f"bsub ended well, but printed no job id: {result.text.strip()[:200]!r}")
-    return JobId(found[-1])
+    words = _words(result)
+    unreached = any(sign in words for sign in _NOT_TAKEN)
+    refused = not any(sign in words for sign in _MAYBE_TAKEN) and _REFUSED.search(words)
+    return submitted(
+        JobId(found[-1]) if found else None,
+        result,
+        who="LSF",
+        command="bsub",
+        words=words,
+        unreached=unreached,
+        doubtful=not unreached and not refused,
+    )
 
 
 def lacks_columns(result: CommandResult) -> bool:
@@ -158,11 +156,9 @@ def check_cancel(id: JobId, result: CommandResult) -> None:
     # "Operation is in progress": the job's host does not answer; LSF will end the job when it does.
     if not result.exit_code or any(sign in words for sign in (*_NOTHING_TO_KILL, "Operation is in progress")):
         return
-    if any(sign in words for sign in _NOT_TAKEN):
-        raise SchedulerUnavailable(f"LSF cannot be reached: {words}. Nothing was cancelled; try again later")
-    if any(sign in words for sign in _MAYBE_TAKEN):
-        raise OutcomeUnknown(f"LSF did not confirm that it cancels job {id}: {words}")
-    raise CancelRefused(f"LSF refused to cancel job {id}: {words}")
+    unreached = any(sign in words for sign in _NOT_TAKEN)
+    doubtful = not unreached and any(sign in words for sign in _MAYBE_TAKEN)
+    raise not_cancelled(id, who="LSF", words=words, unreached=unreached, doubtful=doubtful)
 
 
 def _words(result: CommandResult) -> str:
