@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 T = TypeVar("T")
 
@@ -86,16 +86,30 @@ def write_atomically(path: Path, data: bytes) -> None:
         sync_directory(path.parent)
 
 
-def create_whole(path: Path, data: bytes) -> None:
-    """Make a file, mode 0600, that a reader finds whole or not at all; durable with the next :func:`sync_directory`.
+def create_whole(folder: Path, names: Sequence[str], data: bytes) -> set[str]:
+    """Make one file with several names, mode 0600, that a reader finds whole or not at all, also after a power cut.
+
+    Returns:
+        the names that it has got: there was no such file before.
 
     Raises:
-        FileExistsError: there is one.
-        OSError: it could not be written, and is not there.
+        OSError: it could not be written, and has none of them.
     """
-    with _written(path, data) as temporary:
-        os.link(temporary, path)
-        os.unlink(temporary)
+    made = set()
+    with _written(folder / names[0], data) as temporary:
+        try:
+            for name in names:
+                with suppress(FileExistsError):
+                    os.link(temporary, folder / name)
+                    made.add(name)
+            os.unlink(temporary)
+            sync_directory(folder)
+        except OSError:
+            for name in made:
+                with suppress(OSError):
+                    os.unlink(folder / name)
+            raise
+    return made
 
 
 @contextmanager

@@ -4,10 +4,12 @@
     STATE/ledger/ended/TOKEN.json    seen to end; kept for a while, then purged
     STATE/ledger/bad/                what could not be read, set aside for a person to look at
 
-A new entry is written to a temporary name, fsynced, renamed, and the directory fsynced: it is whole or not there, also
+A new entry is written to a temporary name, fsynced, named, and the directory fsynced: it is whole or not there, also
 on NFS and after a power cut. What is learnt later, the job's id first of all, is added as another line, and the last
-whole line counts: a power cut may take it again, but never the first one, which leads to the job. An entry holds
-nothing private. Live entries stand apart so that what a launch costs follows what is live, not what ever was.
+whole line counts: a power cut may take it again, but never the first one, which leads to the job. Entries that one
+process makes at the same moment are lines of one file that bears all their names, because the fsync is what costs: of
+each name, the lines with that token count. An entry holds nothing private. Live entries stand apart so that what a
+launch costs follows what is live, not what ever was.
 """
 
 from __future__ import annotations
@@ -30,7 +32,6 @@ from fxsched.files import (
     decode,
     make_directory,
     now,
-    sync_directory,
     write_atomically,
 )
 from fxsched.jobs import JobId, JobStatus, Moment, Token
@@ -127,35 +128,28 @@ class Ledger:
         self._bad = state / "ledger" / "bad"
         self._seen: dict[Path, _Folder] = {}
 
-    def create(self, entry: Entry) -> None:
-        """Make the first entry of a token. It is durable with the next :meth:`sync`.
+    def create(self, entries: Sequence[Entry]) -> list[InvalidRequest | None]:
+        """Make the first entries of some tokens, durably, in one file that bears all their names.
+
+        Returns:
+            for each, why there is none: the token has an entry, and was submitted before.
 
         Raises:
-            InvalidRequest: the token has an entry: it was submitted before.
-            LedgerError: it could not be written.
+            LedgerError: they could not be written. There is none of them.
         """
         try:
-            if os.path.exists(self._ended / _file(entry.token)):
-                raise FileExistsError
             make_directory(self.state)
-            create_whole(self._live / _file(entry.token), msgspec.json.encode(entry))
-        except FileExistsError:
-            raise InvalidRequest(
-                f"the token {entry.token} has been submitted already: ask for its status, or make a new one"
-            ) from None
+            new = [entry for entry in entries if not os.path.exists(self._ended / _file(entry.token))]
+            lines = b"\n".join(map(msgspec.json.encode, new))
+            made = create_whole(self._live, [_file(entry.token) for entry in new], lines) if new else set()
         except OSError as error:
             raise _unwritable(self._live, error) from error
-
-    def sync(self) -> None:
-        """Make durable what was created.
-
-        Raises:
-            LedgerError: it may not be.
-        """
-        try:
-            sync_directory(self._live)
-        except OSError as error:
-            raise _unwritable(self._live, error) from error
+        refused: list[InvalidRequest | None] = []
+        for entry in entries:
+            first = _file(entry.token) in made
+            made.discard(_file(entry.token))  # a token may come twice, too
+            refused.append(None if first else _submitted(entry.token))
+        return refused
 
     def write(self, entry: Entry) -> None:
         """Let ``entry`` stand in place of the token's former one, if that has not ended meanwhile.
@@ -243,7 +237,7 @@ class Ledger:
                 status = file.stat()
                 stamp = (status.st_ino, status.st_mtime_ns, status.st_size)
                 known = former.files.get(file.name)
-                entry = known[1] if known and known[0] == stamp else read_entry(Path(file.path).read_bytes())
+                entry = known[1] if known and known[0] == stamp else _read_file(file)
                 files[file.name] = (stamp, entry)
             except FileNotFoundError:
                 continue  # it has ended since we looked
@@ -291,6 +285,10 @@ class Ledger:
             path.rename(self._bad / f"{path.parent.name}.{path.name}.{time.time_ns()}")
 
 
+def _submitted(token: Token) -> InvalidRequest:
+    return InvalidRequest(f"the token {token} has been submitted already: ask for its status, or make a new one")
+
+
 def _unwritable(folder: Path, error: OSError) -> LedgerError:
     return LedgerError(
         f"the ledger in {error.filename or folder} cannot be written ({error.strerror}). Nothing is submitted without "
@@ -298,17 +296,23 @@ def _unwritable(folder: Path, error: OSError) -> LedgerError:
     )
 
 
-def read_entry(lines: bytes) -> Entry:
-    """Return the entry that a file's content stands for: that of the last whole line.
+def read_entry(lines: bytes, token: str) -> Entry:
+    """Return the entry of a token that a file's content stands for: that of its last whole line.
 
     Raises:
         ValueError: there is none.
     """
-    first, *later = filter(None, lines.split(b"\n"))
-    for line in reversed(later):
-        with suppress(ValueError):
-            return decode(line, Entry)
-    return decode(first, Entry)
+    for line in reversed(lines.split(b"\n")):
+        if token.encode() in line:
+            with suppress(ValueError):
+                entry = decode(line, Entry)
+                if entry.token == token:
+                    return entry
+    raise ValueError(f"no line tells of {token}")
+
+
+def _read_file(file: os.DirEntry[str]) -> Entry:
+    return read_entry(Path(file.path).read_bytes(), file.name.removesuffix(".json"))
 
 
 def _file(token: Token) -> str:

@@ -1,6 +1,7 @@
 """One submission, from a token to a settled outcome: a job, or one clear error, and never two jobs.
 
-What is in brackets is on disk before the next step is taken. Each step has its share of the launch's time.
+What is in brackets is on disk before the next step is taken. Each step has its share of the launch's time. Before
+``adapter.submit`` a submission waits its turn, as long again, while ``AT_ONCE`` others of this process are there.
 
     token ─► [entry] ─► session directory ─► adapter.submit ─┬─► id ─────────────► [entry with id] ─► Job
                                                  ▲           ├─► refused, or not reached ─► [no entry], error
@@ -19,7 +20,6 @@ from __future__ import annotations
 
 import logging
 from contextlib import suppress
-from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import anyio
@@ -30,7 +30,6 @@ from fxsched import sessions
 from fxsched.commits import GroupCommit
 from fxsched.errors import (
     HostError,
-    InvalidRequest,
     LedgerError,
     OutcomeUnknown,
     SchedulerError,
@@ -52,6 +51,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("fxsched.submission")
 
+AT_ONCE: Final = 8
+"""Submits of a cluster's at the same time. More only wait for one another in the scheduler, and burden the host."""
 _SUBMIT_SHARE: Final = 0.6
 """Of the time that is left, what one submit may take: the rest is for finding out what came of it."""
 _SUBMITS: Final = 3
@@ -62,7 +63,7 @@ class Timing(Struct, frozen=True, kw_only=True):
     """How patient a cluster is, in seconds."""
 
     launch: float = 60.0
-    """For a whole submission, from the ledger's entry to a settled outcome."""
+    """For a whole submission, from the ledger's entry to a settled outcome; and for waiting behind others."""
     settle_pause: float = 2.0
     """Between the two clean answers that prove that there is no job."""
     cancel: float = 60.0
@@ -81,7 +82,8 @@ class Submission:
         self._adapter = adapter
         self._ledger = ledger
         self._timing = timing
-        self._commits = GroupCommit(ledger.sync)
+        self._commits = GroupCommit(ledger.create)
+        self._turns = anyio.Semaphore(AT_ONCE, fast_acquire=True)
 
     async def run(self, spec: JobSpec) -> JobId:
         """Make exactly one job of ``spec``.
@@ -90,35 +92,56 @@ class Submission:
             SubmitRejected, SchedulerUnavailable, HostError, LedgerError: there is no job, and no trace of one.
             SubmitUnsettled: there may be one; the ledger keeps the entry.
         """
-        end = anyio.current_time() + self._timing.launch
+        begin = anyio.current_time()
         entry = Entry(token=spec.token, cluster=self._cluster, name=spec.name, submitted_at=now(), owner=Owner.me())
         host = await self._adapter.host_for(spec.token)
-        taken = False
+        made = False
 
-        def create() -> None:
-            nonlocal taken
-            taken = True
-            self._ledger.create(entry)
-            taken = False
+        async def create(write: Callable[[], None]) -> None:
+            def follow() -> None:
+                nonlocal made
+                made = True
+                write()
+
+            await self._commits.run(entry, follow)
 
         try:
-            public = await self._stage(host, spec, partial(self._commits.run, create))
-        except BaseException as error:
-            if taken and isinstance(error, InvalidRequest):
-                raise  # the token is somebody else's, and so is what bears its name
-            with anyio.CancelScope(shield=True):
-                await self.take_back(spec.token)
+            public = await self._stage(host, spec, create)
+            taken = anyio.current_time() - begin
+            await self._wait_for_turn()
+        except BaseException:
+            if made:  # else the token may be somebody else's, and so what bears its name
+                with anyio.CancelScope(shield=True):
+                    await self.take_back(spec.token)
             raise
-        with anyio.CancelScope(shield=True):
-            try:
-                job = await self._submit_until_settled(public, end)
-            except (SubmitRejected, SchedulerUnavailable, HostError):
-                await self.take_back(spec.token)
-                raise
-            except SubmitUnsettled:
-                self._record(replace(entry, owner=None))
-                raise
-            self._record(replace(entry, owner=None, job=job))
+        try:
+            with anyio.CancelScope(shield=True):
+                job = await self._settle(entry, public, anyio.current_time() + self._timing.launch - taken)
+        finally:
+            self._turns.release()
+        return job
+
+    async def _wait_for_turn(self) -> None:
+        try:
+            with anyio.fail_after(self._timing.launch):
+                await self._turns.acquire()
+        except TimeoutError:
+            raise SchedulerUnavailable(
+                f"{self._adapter.name} did not take the submissions before this one within {self._timing.launch:g} s. "
+                "No job was submitted; try again later"
+            ) from None
+
+    async def _settle(self, entry: Entry, spec: JobSpec, end: float) -> JobId:
+        """Submit ``spec`` until it is settled, and let the ledger's entry say what came of it."""
+        try:
+            job = await self._submit_until_settled(spec, end)
+        except (SubmitRejected, SchedulerUnavailable, HostError):
+            await self.take_back(spec.token)
+            raise
+        except SubmitUnsettled:
+            self._record(replace(entry, owner=None))
+            raise
+        self._record(replace(entry, owner=None, job=job))
         return job
 
     async def look_up(self, token: Token, until: float) -> tuple[JobId, ...] | None:

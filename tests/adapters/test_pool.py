@@ -256,7 +256,7 @@ async def test_a_launch_that_was_killed_is_settled_wherever_its_job_is(site: The
     site.adopt(job.id)
     [entry] = ledger.live("main")
     ledger.forget(job.token)
-    ledger.create(type(entry)(token=entry.token, cluster="main", name="x", submitted_at=entry.submitted_at))
+    ledger.create([type(entry)(token=entry.token, cluster="main", name="x", submitted_at=entry.submitted_at)])
 
     other = Cluster("main", site.connect(), ledger, timing=Timing(settle_pause=0.0))
     findings = await reconcile(other, fix=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NoReturn
@@ -36,7 +36,7 @@ from fxsched.jobs import EndCause, JobId, JobSpec, JobState, Secret, SessionWait
 from fxsched.ledger import Entry, Ledger, Owner
 from fxsched.reconcile import settle_cut_off
 from fxsched.sessions import Report
-from fxsched.submission import Timing
+from fxsched.submission import AT_ONCE, Timing
 
 from .memory_adapter import MemoryAdapter, Trouble
 
@@ -408,6 +408,83 @@ async def test_a_caller_that_is_cancelled_while_files_are_written_leaves_nothing
         tasks.cancel_scope.cancel()
     await anyio.sleep(0.2)  # a thread that nobody waited for would have written by now
     assert (live(ledger), sessions(home), adapter.calls) == ([], [], [])
+
+
+# ── submit, many at once ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Crowd:
+    """Submits that stay at the scheduler until they are let go; how many there were at once is counted."""
+
+    def __init__(self, adapter: MemoryAdapter) -> None:
+        self.there = self.most = 0
+        self.full, self.gate = anyio.Event(), anyio.Event()
+        adapter.during_submit = self.stay
+
+    async def stay(self) -> None:
+        self.there += 1
+        self.most = max(self.most, self.there)
+        if self.there == AT_ONCE:
+            self.full.set()
+        await self.gate.wait()
+        self.there -= 1
+
+
+async def test_of_many_submissions_a_few_are_at_the_scheduler_at_once_and_all_become_jobs(
+    cluster: Cluster, adapter: MemoryAdapter, ledger: Ledger
+) -> None:
+    crowd = Crowd(adapter)
+    jobs: dict[Token, JobId] = {}
+
+    async def submit() -> None:
+        job = await cluster.submit(a_spec())
+        jobs[job.token] = job.id
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(5 * AT_ONCE):
+            tasks.start_soon(submit)
+        await crowd.full.wait()
+        while len(live(ledger)) < 5 * AT_ONCE:  # those that wait are on record already
+            await anyio.sleep(0.01)
+        crowd.gate.set()
+
+    assert (len(jobs), crowd.most) == (5 * AT_ONCE, AT_ONCE)
+    assert {entry.token: entry.job for entry in live(ledger)} == jobs == {t: id for id, t in adapter.tokens.items()}
+
+
+async def test_a_submission_whose_turn_does_not_come_is_given_up_and_leaves_nothing(
+    cluster: Cluster, adapter: MemoryAdapter, home: Path, ledger: Ledger
+) -> None:
+    crowd = Crowd(adapter)
+    late = a_spec()
+    cluster.submission._timing = replace(SHORT, launch=30.0)
+    async with anyio.create_task_group() as tasks:
+        for _ in range(AT_ONCE):
+            tasks.start_soon(cluster.submit, a_spec())
+        await crowd.full.wait()
+        cluster.submission._timing = SHORT
+        with pytest.raises(SchedulerUnavailable, match=r"Memory did not take .+ No job was submitted; try again later"):
+            await cluster.submit(late)
+        crowd.gate.set()
+
+    assert (len(live(ledger)), len(sessions(home)), len(adapter.jobs)) == (AT_ONCE, AT_ONCE, AT_ONCE)
+    assert late.token not in adapter.asked("submit") + sessions(home)
+
+
+async def test_a_caller_that_is_cancelled_while_it_waits_its_turn_leaves_nothing(
+    cluster: Cluster, adapter: MemoryAdapter, home: Path, ledger: Ledger
+) -> None:
+    crowd = Crowd(adapter)
+    async with anyio.create_task_group() as tasks:
+        for _ in range(AT_ONCE):
+            tasks.start_soon(cluster.submit, a_spec())
+        await crowd.full.wait()
+        with anyio.move_on_after(0.1):
+            await cluster.submit(a_spec())
+        assert len(sessions(home)) == AT_ONCE
+        crowd.gate.set()
+
+    assert (len(live(ledger)), len(adapter.jobs)) == (AT_ONCE, AT_ONCE)
 
 
 # ── status ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -945,10 +1022,10 @@ async def test_a_launch_that_is_cancelled_while_its_entry_is_written_leaves_none
 ) -> None:
     begun, create = threading.Event(), Ledger.create
 
-    def slow(self: Ledger, entry: Entry) -> None:
+    def slow(self: Ledger, entries: Sequence[Entry]) -> list[InvalidRequest | None]:
         begun.set()
         time.sleep(0.2)
-        create(self, entry)
+        return create(self, entries)
 
     monkeypatch.setattr(Ledger, "create", slow)
     adapter = MemoryAdapter(ScriptedHost(lambda _: CommandResult(0, b"/far", b"")) if far else host)

@@ -1,34 +1,47 @@
-"""Group commit: what many tasks prepare is made durable once."""
+"""Group commit: what many tasks want is made durable at once."""
 
 from __future__ import annotations
 
 import threading
+from typing import TYPE_CHECKING
 
 import anyio
 import pytest
 
-from fxsched.commits import GroupCommit
+from fxsched.commits import MOST, GroupCommit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
 
 pytestmark = pytest.mark.anyio
 
 
 class Log:
-    """What was called, in order; ``gate`` holds the first sync back until it is opened."""
+    """What was called, in order; ``gate`` holds the first commit back until it is opened."""
 
-    def __init__(self) -> None:
-        self.calls: list[str] = []
+    def __init__(self, *, opened: bool = False) -> None:
+        self.commits: list[list[str]] = []
+        self.followed: list[str] = []
         self.gate = threading.Event()
         self.begun = threading.Event()
+        if opened:
+            self.gate.set()
 
-    def sync(self) -> None:
-        self.calls.append("sync")
+    def commit(self, items: Sequence[str]) -> list[Exception | None]:
+        self.commits.append(sorted(items))
         self.begun.set()
         assert self.gate.wait(20)
+        if "all fail" in items:
+            raise OSError(5, "Input/output error")
+        return [OSError(17, item) if item.startswith("refused") else None for item in items]
 
-    def step(self, name: str) -> None:
-        self.calls.append(name)
-        if name.startswith("bad"):
-            raise OSError(28, name)
+    def follow(self, item: str) -> Callable[[], None]:
+        def follow() -> None:
+            self.followed.append(item)
+            if item.startswith("bad"):
+                raise OSError(28, item)
+
+        return follow
 
 
 async def begun(log: Log) -> None:
@@ -36,88 +49,92 @@ async def begun(log: Log) -> None:
         await anyio.sleep(0.005)
 
 
-async def test_one_task_prepares_syncs_and_follows() -> None:
+async def test_one_task_is_committed_and_followed() -> None:
+    log = Log(opened=True)
+
+    await GroupCommit(log.commit).run("a", log.follow("a"))
+
+    assert (log.commits, log.followed) == ([["a"]], ["a"])
+
+
+async def test_tasks_that_come_while_it_is_at_work_are_committed_together() -> None:
     log = Log()
-    log.gate.set()
-
-    await GroupCommit(log.sync).run(lambda: log.step("a"), lambda: log.step("b"))
-
-    assert log.calls == ["a", "sync", "b"]
-
-
-async def test_tasks_that_come_while_it_is_at_work_share_the_next_sync() -> None:
-    log = Log()
-    commits = GroupCommit(log.sync)
+    commits = GroupCommit(log.commit)
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(commits.run, lambda: log.step("a"), lambda: log.step("A"))
+        tasks.start_soon(commits.run, "a", log.follow("a"))
         await begun(log)
         for name in ("b", "c"):
-            tasks.start_soon(commits.run, lambda n=name: log.step(n), lambda n=name: log.step(n.upper()))
+            tasks.start_soon(commits.run, name, log.follow(name))
         await anyio.wait_all_tasks_blocked()
         log.gate.set()
 
-    assert log.calls[:3] == ["a", "sync", "A"]
-    assert (sorted(log.calls[3:5]), log.calls[5], sorted(log.calls[6:])) == (["b", "c"], "sync", ["B", "C"])
+    assert (log.commits, sorted(log.followed)) == ([["a"], ["b", "c"]], ["a", "b", "c"])
 
 
-@pytest.mark.parametrize("bad", ["prepare", "follow"])
-async def test_an_error_concerns_its_own_task_only(bad: str) -> None:
-    log = Log()
-    log.gate.set()
-    commits = GroupCommit(log.sync)
+async def test_a_crowd_is_committed_in_portions() -> None:
+    log = Log(opened=True)
+    commits = GroupCommit(log.commit)
+    names = [f"{number:03}" for number in range(3 * MOST)]
+    async with anyio.create_task_group() as tasks:
+        for name in names:
+            tasks.start_soon(commits.run, name, log.follow(name))
+
+    assert sorted(log.followed) == sorted(name for turn in log.commits for name in turn) == names
+    assert max(map(len, log.commits)) == MOST
+
+
+@pytest.mark.parametrize(("item", "followed"), [("refused", ["a"]), ("bad", ["a", "bad"])])
+async def test_an_error_concerns_its_own_task_only(item: str, followed: list[str]) -> None:
+    log = Log(opened=True)
+    commits = GroupCommit(log.commit)
     errors = []
 
-    async def one(prepare: str, follow: str) -> None:
+    async def one(name: str) -> None:
         try:
-            await commits.run(lambda: log.step(prepare), lambda: log.step(follow))
+            await commits.run(name, log.follow(name))
         except OSError as error:
             errors.append(error.strerror)
 
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(one, *(("bad", "never") if bad == "prepare" else ("fine", "bad")))
-        tasks.start_soon(one, "a", "A")
+        tasks.start_soon(one, item)
+        tasks.start_soon(one, "a")
 
-    assert errors == ["bad"]
-    assert "never" not in log.calls
-    assert "A" in log.calls
+    assert (errors, sorted(log.followed)) == ([item], followed)
 
 
-async def test_a_sync_that_fails_fails_every_task_of_its_turn_and_nothing_follows() -> None:
-    calls: list[str] = []
-
-    def sync() -> None:
-        raise OSError(5, "Input/output error")
+async def test_a_commit_that_fails_fails_every_task_of_its_turn_and_nothing_follows() -> None:
+    log = Log(opened=True)
 
     with pytest.raises(OSError, match="Input/output error"):
-        await GroupCommit(sync).run(lambda: calls.append("a"), lambda: calls.append("A"))
+        await GroupCommit(log.commit).run("all fail", log.follow("all fail"))
 
-    assert calls == ["a"]
+    assert log.followed == []
 
 
 async def test_a_task_that_gives_up_does_not_keep_those_that_come_later() -> None:
     log = Log()
-    commits = GroupCommit(log.sync)
+    commits = GroupCommit(log.commit)
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(commits.run, lambda: log.step("a"), lambda: log.step("A"))
+        tasks.start_soon(commits.run, "a", log.follow("a"))
         await begun(log)
         tasks.cancel_scope.cancel()
     log.gate.set()
 
-    await commits.run(lambda: log.step("b"), lambda: log.step("B"))
+    await commits.run("b", log.follow("b"))
 
-    assert "B" in log.calls
+    assert "b" in log.followed
 
 
-async def test_of_a_task_that_gives_up_before_its_turn_nothing_is_called() -> None:
+async def test_of_a_task_that_gives_up_before_its_turn_nothing_is_done() -> None:
     log = Log()
-    commits = GroupCommit(log.sync)
+    commits = GroupCommit(log.commit)
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(commits.run, lambda: log.step("a"), lambda: log.step("A"))
+        tasks.start_soon(commits.run, "a", log.follow("a"))
         await begun(log)
         with anyio.move_on_after(0.05):
-            await commits.run(lambda: log.step("gone"), lambda: log.step("GONE"))
+            await commits.run("gone", log.follow("gone"))
         log.gate.set()
 
-    await commits.run(lambda: log.step("b"), lambda: log.step("B"))
+    await commits.run("b", log.follow("b"))
 
-    assert log.calls == ["a", "sync", "A", "b", "sync", "B"]
+    assert (log.commits, log.followed) == ([["a"], ["b"]], ["a", "b"])

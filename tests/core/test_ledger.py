@@ -6,9 +6,10 @@ import os
 import stat
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
+from msgspec.structs import replace
 
 from fxsched.errors import LedgerError
 from fxsched.jobs import EndCause, JobId, JobState, JobStatus, Token, new_token
@@ -231,9 +232,70 @@ def test_a_first_entry_is_on_the_disk_before_it_has_a_name_and_with_its_name_aft
 
     monkeypatch.setattr(os, "fsync", watched_fsync)
     monkeypatch.setattr(os, "link", watched_link)
-    ledger.create(an_entry(None))
-    ledger.sync()
+    ledger.create([an_entry(None)])
     assert events == ["True synced", "named", "directory synced"]
+
+
+def test_entries_that_are_made_together_are_told_apart(ledger: Ledger, tmp_path: Path) -> None:
+    entries = [an_entry(None) for _ in range(4)]
+    first, second, third, fourth = entries
+    assert ledger.create(entries) == [None] * 4
+    known = replace(second, job=JOB)
+    ledger.write(known)
+    ledger.end(third)
+    ledger.forget(fourth.token)
+
+    for reader in (ledger, Ledger(tmp_path)):
+        assert {entry.token: entry for entry in reader.live("hpc")} == {first.token: first, second.token: known}
+        assert reader.by_job("hpc", frozenset([JOB])) == {JOB: known}
+    assert files(tmp_path) == sorted(
+        [f"ledger/ended/{third.token}.json", f"ledger/live/{first.token}.json", f"ledger/live/{second.token}.json"]
+    )
+
+
+def test_an_entry_that_is_damaged_harms_none_that_was_made_with_it(ledger: Ledger, tmp_path: Path) -> None:
+    entry, damaged = an_entry(), an_entry()
+    ledger.create([entry, damaged])
+    file = tmp_path / f"ledger/live/{entry.token}.json"
+    file.write_bytes(file.read_bytes().replace(b'{"token":"%s"' % damaged.token.encode(), b'{"token":"%s' % b"\0" * 20))
+
+    assert Ledger(tmp_path).live("hpc") == [entry]
+    assert [path.name.split(".")[1] for path in Ledger(tmp_path).bad()] == [damaged.token]
+
+
+def test_a_token_that_has_an_entry_gets_no_other_and_keeps_nobody_from_theirs(ledger: Ledger, tmp_path: Path) -> None:
+    live, ended, twice, new = (an_entry(None) for _ in range(4))
+    ledger.create([live, ended])
+    ledger.end(ended)
+
+    refused = ledger.create([live, ended, twice, twice, new])
+
+    assert [str(error)[:9] if error else "" for error in refused] == ["the token", "the token", "", "the token", ""]
+    assert {entry.token for entry in Ledger(tmp_path).live("hpc")} == {live.token, twice.token, new.token}
+
+
+@pytest.mark.parametrize("step", ["link", "unlink", "fsync"])
+def test_entries_that_cannot_be_made_durable_are_not_there(
+    ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    former = an_entry(None)
+    ledger.create([former])
+    function, calls = getattr(os, step), []
+
+    def fail_the_second_time(*arguments: Any) -> object:
+        calls.append(arguments)
+        if len(calls) == 2:
+            raise OSError(28, "No space left on device")
+        return function(*arguments)
+
+    monkeypatch.setattr(os, step, fail_the_second_time)
+    if step == "unlink":
+        calls.append(())  # there is one only
+    with pytest.raises(LedgerError, match="No space left on device"):
+        ledger.create([an_entry(None), former, an_entry(None)])
+
+    assert Ledger(tmp_path).live("hpc") == [former]
+    assert files(tmp_path) == [f"ledger/live/{former.token}.json"]
 
 
 @pytest.mark.parametrize("obstacle", ["", "ledger", "ledger/live"])

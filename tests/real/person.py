@@ -143,7 +143,7 @@ class Person:
     def entries(self) -> list[Entry]:
         """Return all entries of the ledger, live and ended."""
         paths = (path for kind in ("live", "ended") for path in self.state.glob(f"ledger/{kind}/*.json"))
-        return [read_entry(path.read_bytes()) for path in paths]
+        return [read_entry(path.read_bytes(), path.stem) for path in paths]
 
     def only_entry(self) -> Entry:
         """Return the ledger's only entry."""
