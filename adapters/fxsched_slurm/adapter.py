@@ -106,7 +106,7 @@ class SlurmAdapter(Adapter):
         found: dict[JobId, JobStatus] = {}
         if len(ids) > FEW:
             own = await self._ask("squeue", "--states=all", f"--format={SQUEUE_FORMAT}", "--me", "--array")
-            found = _only(ids, parse_squeue(listing(own)))
+            found = parse_squeue(listing(own))
         missing = sorted(ids - found.keys())
         for begin in range(0, len(missing), CHUNK):
             found |= await self._squeue_by_id(missing[begin : begin + CHUNK])

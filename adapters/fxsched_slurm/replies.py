@@ -8,7 +8,9 @@ from __future__ import annotations
 import re
 from datetime import datetime
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
+
+from msgspec.structs import replace
 
 from fxsched.errors import SchedulerUnavailable
 from fxsched.jobs import EndCause, JobId, JobState, JobStatus
@@ -102,21 +104,15 @@ def parse_squeue(text: str) -> dict[JobId, JobStatus]:
     found = {}
     for line in text.splitlines():
         match line.split("|", 7):
-            case [id, word, submit, *standing, name] if len(standing) == 4 and _is_id(id) and word.isupper():
-                found[JobId(id)] = JobStatus(
-                    id=JobId(id),
-                    name=name,
-                    native_state=word,
-                    submitted_at=_time(submit),
-                    source="squeue",
-                    **_standing(word, *standing),
-                )
+            case [id, word, submit, start, end, nodes, reason, name] if _is_id(id) and word.isupper():
+                standing = _standing(word, start, end, nodes, reason)
+                found[JobId(id)] = replace(standing, id=JobId(id), name=name, submitted_at=_time(submit))
     return found
 
 
-@lru_cache(maxsize=1024)
-def _standing(word: str, start: str, end: str, nodes: str, reason: str) -> dict[str, Any]:
-    """Return how a job stands. Of many jobs in one list, many stand alike."""
+@lru_cache(maxsize=4096)
+def _standing(word: str, start: str, end: str, nodes: str, reason: str) -> JobStatus:
+    """Return how a job stands, whichever it is. Of many jobs in one list, many stand alike, or as they did before."""
     state, cause = _STATES.get(word, (JobState.RUNNING, None))
     if state is JobState.QUEUED and held(reason):
         state = JobState.HELD
@@ -125,15 +121,18 @@ def _standing(word: str, start: str, end: str, nodes: str, reason: str) -> dict[
     if cause is EndCause.CANCELLED and reason != "DependencyNeverSatisfied":
         reason = ""  # why it had waited until then
     waiting = state in (JobState.QUEUED, JobState.HELD)
-    return {
-        "state": state,
-        "cause": cause,
-        "reason": sentence(reason, word),
-        "nodes": () if waiting else expand_nodes(nodes),
-        "started_at": None if waiting else _time(start),
-        "ended_at": _time(end) if state is JobState.ENDED else None,
-        "expected_start": _time(start) if waiting else None,
-    }
+    return JobStatus(
+        id=JobId(""),
+        state=state,
+        native_state=word,
+        cause=cause,
+        reason=sentence(reason, word),
+        nodes=() if waiting else expand_nodes(nodes),
+        started_at=None if waiting else _time(start),
+        ended_at=_time(end) if state is JobState.ENDED else None,
+        expected_start=_time(start) if waiting else None,
+        source="squeue",
+    )
 
 
 def parse_sacct(text: str) -> dict[JobId, JobStatus]:
@@ -237,7 +236,7 @@ def _is_id(text: str) -> bool:
     return (text.isascii() and text.isdigit()) or _ROW_ID.fullmatch(text) is not None
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=4096)
 def _time(text: str) -> datetime | None:
     """Return a time that Slurm printed under ``TZ=UTC``; None for ``N/A``, ``Unknown`` and the like."""
     if not text[:1].isdigit():
