@@ -163,7 +163,6 @@ def append_line(path: Path, line: bytes) -> None:
     Raises:
         OSError: there is no such file, or the line could not be added whole.
     """
-    make_directory(path.parent)
     file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
         _write_all(file, b"\n" + line)

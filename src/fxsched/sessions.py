@@ -128,7 +128,7 @@ async def stage(
             f"the home directory on {host.label}",
         )
     # A thread left to itself would write after its caller has tidied up.
-    with anyio.CancelScope(shield=True), _answering(host, what):
+    with _answering(host, what, shield=True):
         await after(write)
     await checkpoint_if_cancelled()
     if host.home is not None:
@@ -195,10 +195,10 @@ async def _here(host: Host, function: Callable[[*A], T], *arguments: *A) -> T:
 
 
 @contextmanager
-def _answering(host: Host, what: str) -> Iterator[None]:
+def _answering(host: Host, what: str, *, shield: bool = False) -> Iterator[None]:
     """Let files on the host be out of reach if they cannot be used, or ``what`` holds them does not answer in time."""
     try:
-        with anyio.fail_after(DEADLINE):
+        with anyio.fail_after(DEADLINE, shield=shield):
             yield
     except TimeoutError:
         raise HostUnreachable(f"{what} does not answer within {DEADLINE:g} s") from None

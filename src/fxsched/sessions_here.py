@@ -25,8 +25,8 @@ def stage(directory: Path, command: bytes, stdin: bytes) -> None:
     """Make the session's directory, with what the command reads first and the command last: the job waits for it."""
     make_directory(directory.parent)
     os.mkdir(directory, 0o700)
-    write_new(directory / "stdin", stdin)
-    write_new(directory / "command", command)
+    write_new(f"{directory}/stdin", stdin)
+    write_new(f"{directory}/command", command)
 
 
 def read(directory: Path) -> bytes:

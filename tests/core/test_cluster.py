@@ -452,19 +452,24 @@ async def test_of_many_submissions_a_few_are_at_the_scheduler_at_once_and_all_be
     assert {entry.token: entry.job for entry in live(ledger)} == jobs == {t: id for id, t in adapter.tokens.items()}
 
 
-async def test_a_submission_whose_turn_does_not_come_is_given_up_and_leaves_nothing(
-    cluster: Cluster, adapter: MemoryAdapter, home: Path, ledger: Ledger
+async def test_a_submission_whose_turn_comes_too_late_is_given_up_and_leaves_nothing(
+    adapter: MemoryAdapter, home: Path, ledger: Ledger
 ) -> None:
+    cluster = Cluster("hpc", adapter, ledger, timing=replace(SHORT, launch=2.0))
     crowd = Crowd(adapter)
     late = a_spec()
-    cluster.submission._timing = replace(SHORT, launch=30.0)
+
+    async def come_late() -> None:
+        with pytest.raises(SchedulerUnavailable, match=r"Memory did not take .+ No job was submitted; try again later"):
+            await cluster.submit(late)
+
     async with anyio.create_task_group() as tasks:
         for _ in range(AT_ONCE):
             tasks.start_soon(cluster.submit, a_spec())
         await crowd.full.wait()
         cluster.submission._timing = SHORT
-        with pytest.raises(SchedulerUnavailable, match=r"Memory did not take .+ No job was submitted; try again later"):
-            await cluster.submit(late)
+        tasks.start_soon(come_late)
+        await anyio.sleep(SHORT.launch + 0.2)
         crowd.gate.set()
 
     assert (len(live(ledger)), len(sessions(home)), len(adapter.jobs)) == (AT_ONCE, AT_ONCE, AT_ONCE)

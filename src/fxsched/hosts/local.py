@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 # Who and where the user is. Everything else could change what a command prints, or what it does.
 IDENTITY: Final = ("HOME", "USER", "LOGNAME", "SHELL", "PATH", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "KRB5CCNAME")
 DEFAULT_PATH: Final = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"
+CHUNK: Final = 1 << 16
+"""Bytes of output that are read at a time."""
 LINGER: Final = 1.0
 """Seconds that processes of a command may still go on printing after its end."""
 
@@ -75,8 +77,7 @@ def _memory(content: bytes = b"") -> Iterator[int]:
     try:
         rest = memoryview(content)
         while rest:
-            rest = rest[os.write(file, rest) :]
-        os.lseek(file, 0, os.SEEK_SET)
+            rest = rest[os.pwrite(file, rest, len(content) - len(rest)) :]
         yield file
     finally:
         os.close(file)
@@ -84,7 +85,7 @@ def _memory(content: bytes = b"") -> Iterator[int]:
 
 def _content(file: int) -> bytes:
     content = b""
-    while chunk := os.pread(file, os.fstat(file).st_size - len(content), len(content)):
+    while chunk := os.pread(file, CHUNK, len(content)):
         content += chunk
     return content
 
@@ -121,6 +122,8 @@ async def _ended(process: Popen[bytes]) -> None:
 
 async def _quiet(group: int) -> None:
     """Wait a moment for what a command has left running in its process group, as in ``sbatch "$@" > >(tee log)``."""
+    if not _exists(group):
+        return
     with anyio.move_on_after(LINGER):
         while _exists(group):  # noqa: ASYNC110 - no event tells of it
             await anyio.sleep(0.01)
