@@ -1,8 +1,8 @@
 """The library on a real Slurm: how fast it submits, and what a status of many jobs costs beside squeue alone.
 
 All jobs are held, so that only the submissions are measured. Both sides give sbatch the same options, and run it
-``AT_ONCE`` times at a time: the library sees to that itself. What it does besides, and `xargs sbatch` does not: it makes
-a durable ledger entry and the session's directory.
+``AT_ONCE`` times at a time: the library sees to that itself. Besides, it makes a durable ledger entry and the session's
+directory, which `xargs sbatch` does not.
 """
 
 from __future__ import annotations

@@ -64,6 +64,10 @@ _ADVICE: Final = (
 )
 
 
+_OVER: Final = frozenset({JobState.ENDED, JobState.GONE})
+"""What says that a job does not live: an end, or perhaps one."""
+
+
 class Job(Struct, frozen=True, kw_only=True):
     """What a submission made."""
 
@@ -193,10 +197,11 @@ class Cluster:
                 answers, trouble = dict(error.answers), error
         for entry in live:  # also a former job's, whose id has been given again
             own = entries.get(entry.job) if entry.job else None
-            if entry.job in answers and (own is None or own.token != entry.token):
+            if own is not entry and entry.job in answers and (own is None or own.token != entry.token):
                 await self._follow(entry, answers[entry.job])
-        for id in answers.keys() & (wanted - known.keys()):
-            known[id] = await self._follow(entries[id], answers[id]) if id in entries else answers[id]
+        for id, status in answers.items():
+            if id in wanted and id not in known:
+                known[id] = await self._follow(entries[id], status) if id in entries else status
         if trouble:
             trouble.answers = {id: known[id] for id in wanted if id in known}
             with self.explained():
@@ -212,9 +217,7 @@ class Cluster:
     async def _follow(self, entry: Entry, status: JobStatus) -> JobStatus:
         """Hold the scheduler's answer against the ledger and the job's own report, and record an end."""
         status = identified(status, entry)
-        if status.submitted_at is None:
-            status = replace(status, submitted_at=entry.submitted_at)
-        if status.state not in (JobState.ENDED, JobState.GONE):
+        if status.state not in _OVER:
             if entry.gone_at:
                 self._record(replace(entry, gone_at=None))
             return status
@@ -297,7 +300,7 @@ class Cluster:
         with anyio.move_on_after(self.timing.settle_start):
             for pause in backoff():
                 status, trouble = await self._status_or_trouble(id)
-                if status is None or not until_end or status.state in (JobState.ENDED, JobState.GONE):
+                if status is None or not until_end or status.state in _OVER:
                     break
                 await anyio.sleep(pause)
         return status, trouble
@@ -332,7 +335,7 @@ class Cluster:
             if before.state is JobState.GONE:  # one such answer proves nothing, and a job that is left lives on
                 await anyio.sleep(self.timing.settle_pause)
                 before = (await self.status([id], max_age=0))[id]
-            if before.state in (JobState.ENDED, JobState.GONE):
+            if before.state in _OVER:
                 return Cancelled(status=before, already=True)
             entry = self.ledger.by_job(self.name, frozenset([id])).get(id)
             if entry:
@@ -351,7 +354,7 @@ class Cluster:
         hard = False
         for pause in backoff():
             status, trouble = await self._status_or_trouble(id)
-            if status is not None and status.state in (JobState.ENDED, JobState.GONE):
+            if status is not None and status.state in _OVER:
                 return status
             last = trouble or (f"it is {status.state}" if status else last)
             passed = anyio.current_time() - begin

@@ -18,15 +18,15 @@ def identified(status: JobStatus, entry: Entry) -> JobStatus:
 
     A scheduler that lost jobs in a crash gives their ids again: the id alone is no proof, the token in the name is.
     """
-    if status.name and not status.name.endswith(f".{entry.token}"):
-        return JobStatus(
+    if status.name and not status.name.endswith(entry.token):
+        status = JobStatus(
             id=status.id,
             state=JobState.GONE,
             reason="The scheduler has given the job's id to another job.",
             observed_at=status.observed_at,
             source=status.source,
         )
-    return status
+    return status if status.submitted_at else replace(status, submitted_at=entry.submitted_at)
 
 
 def concluded(status: JobStatus, report: Report, entry: Entry, gone_after: float) -> JobStatus:
