@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from fxsched.adapter import Adapter
-    from fxsched.cluster import Cancelled, Cluster, Job, Start, open_cluster
+    from fxsched.cluster import Cancelled, Cluster, Job, open_cluster
     from fxsched.errors import FxschedError
     from fxsched.hosts.opening import HostSettings
     from fxsched.jobs import (
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         Token,
         new_token,
     )
+    from fxsched.starting import Start
     from fxsched.submission import Timing
 
 __version__ = "0.1.0"
@@ -60,7 +61,7 @@ _MODULES = {
     "FxschedError": "errors",
     "HostSettings": "hosts.opening",
     "Job": "cluster",
-    "Start": "cluster",
+    "Start": "starting",
     "Timing": "submission",
     "open_cluster": "cluster",
 }

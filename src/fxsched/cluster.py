@@ -1,7 +1,7 @@
 """A cluster: one adapter on one host, and the promises that neither of them makes.
 
-``submission`` makes exactly one job of a spec, ``polling`` asks politely, ``evidence`` weighs the answers, ``ledger``
-remembers. This module puts them together for the three verbs: submit, status, cancel.
+``submission`` makes exactly one job of a spec, ``polling`` asks politely, ``evidence`` weighs the answers, ``starting``
+watches a new job, ``ledger`` remembers. This module puts them together for the three verbs: submit, status, cancel.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import re
 from contextlib import asynccontextmanager, contextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import anyio
@@ -41,6 +42,7 @@ from fxsched.jobs import JobId, JobState, JobStatus, Token
 from fxsched.ledger import Entry, Ledger
 from fxsched.polling import PartPollers
 from fxsched.registry import load_adapter
+from fxsched.starting import Start, Watch
 from fxsched.strict import convert
 from fxsched.submission import Submission, Timing, backoff
 
@@ -74,16 +76,6 @@ class Job(Struct, frozen=True, kw_only=True):
     id: JobId
     token: Token
     cluster: str
-
-
-class Start(Struct, frozen=True, kw_only=True):
-    """What is known of a job some seconds after its submit."""
-
-    status: JobStatus | None
-    """None if the scheduler could not be asked."""
-    report: Report
-    trouble: str = ""
-    """Why the scheduler could not be asked."""
 
 
 class Cancelled(Struct, frozen=True, kw_only=True):
@@ -261,55 +253,17 @@ class Cluster:
     # ── start ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def wait_for_start(self, job: Job, seconds: float, *, ready: Callable[[Report], bool]) -> Start:
-        """Watch a new job until it is ``ready`` by its own report, has ended, or ``seconds`` have passed.
+        """Watch a new job until it is ``ready`` by its own report, has ended, or ``seconds`` have passed."""
 
-        The report is looked at often, the scheduler asked seldom: it is not what a launch should wear out. A command
-        that has started gets a moment to become ready, or to fail.
-        """
-        begin = anyio.current_time()
-        deadline = begin + seconds
-        asks = backoff(first=0.5, factor=2.0, longest=8.0)
-        ask_at = begin + next(asks)
-        seen_running = False
-        while True:
-            report = await self._report_or_nothing(job)
-            time = anyio.current_time()
-            if report.started and not seen_running:
-                seen_running = True
-                deadline = min(deadline, time + self.timing.settle_start)
-            ended = report.exit_code is not None
-            if ended or ready(report) or time >= deadline:
-                break
-            if time >= ask_at and not seen_running:
-                ask_at = time + next(asks)
-                status = None
-                with anyio.move_on_after(deadline - time):
-                    status, _ = await self._status_or_trouble(job.id)
-                if status is not None and status.state is JobState.ENDED:
-                    break
-            await anyio.sleep(max(0.0, min(0.1, deadline - time)))
-        status, trouble = await self._last_status(job.id, until_end=ended)
-        return Start(status=status, report=await self._report_or_nothing(job), trouble=trouble)
+        async def report() -> Report:
+            try:
+                return await sessions.read(await self.adapter.host_of(job.token, job.id), job.token)
+            except HostError:
+                return sessions.Report()
 
-    async def _last_status(self, id: JobId, *, until_end: bool) -> tuple[JobStatus | None, str]:
-        """Return the status that a launch ends with, within moments: its user waits.
-
-        A job whose end marker is written gets these moments for its scheduler to notice the end.
-        """
-        status, trouble = None, f"{self.adapter.name} has not answered yet"
-        with anyio.move_on_after(self.timing.settle_start):
-            for pause in backoff():
-                status, trouble = await self._status_or_trouble(id)
-                if status is None or not until_end or status.state in _OVER:
-                    break
-                await anyio.sleep(pause)
-        return status, trouble
-
-    async def _report_or_nothing(self, job: Job) -> Report:
-        try:
-            return await sessions.read(await self.adapter.host_of(job.token, job.id), job.token)
-        except HostError:
-            return sessions.Report()
+        status = partial(self._status_or_trouble, job.id)
+        watch = Watch(self.adapter.name, report, status, settle=self.timing.settle_start)
+        return await watch.until(seconds, ready=ready)
 
     async def _status_or_trouble(self, id: JobId) -> tuple[JobStatus | None, str]:
         try:
