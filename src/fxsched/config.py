@@ -1,30 +1,24 @@
-"""fxsched.toml → typed settings. Strict: a word that nobody knows is an error, because it was meant to do something."""
+"""What can be configured, as typed settings, and what they lead to: clusters to open, a place for their records."""
 
 from __future__ import annotations
 
 import os
-import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from msgspec import Struct, field
 
-from fxsched.accounts import REQUEST, Login, Person, account_of, check_account, check_login
+from fxsched.accounts import REQUEST, Login, Person, account_of, check_account
 from fxsched.cluster import open_cluster
 from fxsched.errors import ConfigurationError, LedgerError, nearest
-from fxsched.hosts.opening import LOCAL, Become, HostSettings, Transport, check_hosts, has_user
+from fxsched.hosts.opening import LOCAL, Become, HostSettings, Transport, has_user
 from fxsched.jobs import SessionWait
-from fxsched.strict import as_table, convert
 from fxsched.submission import Timing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
     from contextlib import AbstractAsyncContextManager
 
     from fxsched.cluster import Cluster
-
-SYSTEM_CONFIG: Final = Path("/etc/fxsched/config.toml")
-"""Where the configuration is looked for last."""
 
 USERS: Final = "users"
 """Where we act for others, the folder of their state directories in ours."""
@@ -58,6 +52,28 @@ class ClusterSettings(Struct, frozen=True, kw_only=True):
     """Seconds for a submission, from the first step to a settled outcome, even if no command ever returns."""
     options: dict[str, Any] = field(default_factory=dict)
     """The adapter's own."""
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Where the cluster's hosts are."""
+        return tuple(self.hosts) or (self.host,)
+
+    @property
+    def acts_for_others(self) -> bool:
+        """Whether commands run as the request's user, when we are somebody else."""
+        return self.become is not None or (self.login is not None and LOCAL not in self.addresses)
+
+    def reached_as(self, account: str | None) -> HostSettings:
+        """Return how the cluster's hosts are reached on behalf of an account."""
+        return HostSettings(
+            hosts=self.addresses,
+            transport=self.transport,
+            channels=self.channels,
+            connect_timeout=self.connect_timeout,
+            ssh_config=self.ssh_config,
+            become=self.become,
+            account=account,
+        )
 
 
 class FieldSettings(Struct, frozen=True, kw_only=True):
@@ -168,12 +184,12 @@ class Config(Struct, frozen=True, kw_only=True):
         settings = self.clusters[name]
         person = person or myself()
         account = _account(name, settings, person)
-        come_as_they_are = person.own and account == person.login and not any(map(has_user, addresses(settings)))
+        come_as_they_are = person.own and account == person.login and not any(map(has_user, settings.addresses))
         return open_cluster(
             name,
             state=self.state(name, person),
             adapter=settings.adapter,
-            host=_hosts(settings, None if settings.become and come_as_they_are else account),
+            host=settings.reached_as(None if settings.become and come_as_they_are else account),
             options=settings.options,
             timing=Timing(launch=settings.launch_timeout, poll=settings.poll_interval),
         )
@@ -207,16 +223,6 @@ def others() -> list[Person]:
         raise LedgerError(f"{error.filename} cannot be read: {error.strerror}") from error
 
 
-def addresses(settings: ClusterSettings) -> tuple[str, ...]:
-    """Return where a cluster's hosts are."""
-    return tuple(settings.hosts) or (settings.host,)
-
-
-def acts_for_others(settings: ClusterSettings) -> bool:
-    """Whether the settings say how commands run as the request's user, when we are somebody else."""
-    return settings.become is not None or (settings.login is not None and LOCAL not in addresses(settings))
-
-
 def myself() -> Person:
     """Return the user whose process this is."""
     import pwd
@@ -227,88 +233,9 @@ def myself() -> Person:
         return Person(login=os.environ.get("USER") or str(os.getuid()))
 
 
-def _hosts(settings: ClusterSettings, account: str | None) -> HostSettings:
-    return HostSettings(
-        hosts=addresses(settings),
-        transport=settings.transport,
-        channels=settings.channels,
-        connect_timeout=settings.connect_timeout,
-        ssh_config=settings.ssh_config,
-        become=settings.become,
-        account=account,
-    )
-
-
 def _account(name: str, settings: ClusterSettings, person: Person) -> str | None:
     login = settings.login or (REQUEST if settings.become else None)
     return account_of(person, login, f"clusters.{name}")
-
-
-def _check_cluster(name: str, settings: ClusterSettings) -> None:
-    """Raise ``ConfigurationError`` where settings of one cluster do not fit together."""
-    where = f"clusters.{name}"
-    if settings.hosts and settings.host != LOCAL:
-        raise ConfigurationError(f"{where} has both host and hosts: write all of them into hosts")
-    try:
-        check_hosts(_hosts(settings, None), pool=True)  # whether it is one, the adapter says when it is used
-    except ConfigurationError as error:
-        raise ConfigurationError(f"{where}: {error}") from None
-    check_login(settings.login, where)
-    remote = LOCAL not in addresses(settings)
-    if settings.login is not None and not settings.become:
-        if not remote:
-            raise ConfigurationError(f'{where}.login: on this machine, only become = "sudo" leads to another user')
-        if any(map(has_user, addresses(settings))):
-            raise ConfigurationError(
-                f"{where}: a user in the host's address and login say the same thing twice: keep login"
-            )
-
-
-def find_config(explicit: Path | None = None, config_dir: str = "") -> Path | None:
-    """Return the configuration file to use, or None for the built-in configuration.
-
-    In this order: ``explicit``, ``$FXSCHED_CONFIG``, ``fxsched.toml`` in FastX's ``config_dir``,
-    ``/etc/fxsched/config.toml``. The first two must exist, and are not checked here.
-
-    Raises:
-        ConfigurationError: it cannot be found out whether there is one.
-    """
-    if explicit is not None:
-        return explicit
-    if os.environ.get("FXSCHED_CONFIG"):
-        return Path(os.environ["FXSCHED_CONFIG"])
-    candidates = [Path(config_dir, "fxsched.toml")] if config_dir else []
-    for path in (*candidates, SYSTEM_CONFIG):
-        try:
-            if path.exists():
-                return path
-        except OSError as error:  # it may well be there: to go on without it could run anything
-            raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from None
-    return None
-
-
-def load_config(path: Path | None) -> Config:
-    """Read a configuration file; None gives the built-in configuration.
-
-    Raises:
-        ConfigurationError: it cannot be read, others than its owner could have written it, or something in it is wrong.
-    """
-    if path is None:
-        return Config()
-    import tomllib
-
-    try:
-        with path.open("rb") as file:
-            _refuse_if_others_can_write(path, file.fileno())
-            data = tomllib.load(file)
-    except OSError as error:
-        raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path} is not TOML: {error}") from None
-    try:
-        return _config(data, path)
-    except ConfigurationError as error:
-        raise ConfigurationError(f"{path}: {error}") from None
 
 
 def state_directory() -> Path:
@@ -317,66 +244,3 @@ def state_directory() -> Path:
         return Path(os.environ["FXSCHED_STATE"])
     state_home = os.environ.get("XDG_STATE_HOME", "")
     return (Path(state_home) if state_home.startswith("/") else Path.home() / ".local" / "state") / "fxsched"
-
-
-def _config(data: Mapping[str, object], path: Path) -> Config:
-    sections = {"clusters", "profiles", "rules"}
-    for key in data:
-        if key not in sections:
-            raise ConfigurationError(f"[{key}] is not a section{nearest(key, sections)}")
-    config = Config(path=path)
-    clusters = _tables(data, "clusters", lambda table, where: convert(table, ClusterSettings, where)) or config.clusters
-    for name, settings in clusters.items():
-        _check_cluster(name, settings)
-    profiles = _tables(data, "profiles", _profile) or config.profiles
-    rules = tuple(_rules(data.get("rules", [])))
-    for place, cluster in ((f"profiles.{name}.cluster", p.cluster) for name, p in profiles.items()):
-        if cluster is not None and cluster not in clusters:
-            raise ConfigurationError(f"{place}: there is no cluster {cluster!r}{nearest(cluster, clusters)}")
-        if cluster is None and len(clusters) > 1:
-            raise ConfigurationError(f"{place} is missing: say which of {', '.join(clusters)}")
-    for number, rule in enumerate(rules, start=1):
-        if rule.profile not in profiles:
-            raise ConfigurationError(
-                f"rule {number}: there is no profile {rule.profile!r}{nearest(rule.profile, profiles)}"
-            )
-    return Config(clusters=clusters, profiles=profiles, rules=rules, path=path)
-
-
-def _tables(data: Mapping[str, object], section: str, read: Callable[[object, str], Any]) -> dict[str, Any]:
-    tables = as_table(data.get(section, {}), section)
-    return {name: read(table, f"{section}.{name}") for name, table in tables.items()}
-
-
-def _profile(table: object, where: str) -> ProfileSettings:
-    # The fields are checked one by one: the whole would not say which of them is wrong.
-    fields = as_table(as_table(table, where).get("fields", {}), f"{where}.fields")
-    for name, settings in fields.items():
-        convert(settings, FieldSettings, f"{where}.fields.{name}")
-    return convert(table, ProfileSettings, where)
-
-
-def _rules(rules: object) -> list[Rule]:
-    if not isinstance(rules, list):
-        raise ConfigurationError("rules must be an array of tables: write [[rules]]")
-    found = []
-    for number, table in enumerate(rules, start=1):
-        convert(as_table(table, f"rule {number}").get("when", {}), When, f"rule {number} when")
-        found.append(convert(table, Rule, f"rule {number}"))
-    return found
-
-
-def _refuse_if_others_can_write(path: Path, descriptor: int) -> None:
-    """Refuse what somebody else could have written, where it is used by root or was written for another.
-
-    A user's own file is that user's business; a configuration decides what runs in other people's names.
-    """
-    own = os.geteuid()
-    for place, status in ((path, os.fstat(descriptor)), (path.parent, path.parent.stat())):
-        if own != 0 and status.st_uid == own:
-            continue
-        sticky = stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISVTX
-        if status.st_uid not in (0, own):
-            raise ConfigurationError(f"{place} belongs to user {status.st_uid}: chown it to root, or to user {own}")
-        if status.st_mode & 0o022 and not sticky:
-            raise ConfigurationError(f"{place} can be written by others: run chmod go-w {place}")

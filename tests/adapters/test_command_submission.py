@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fxsched.config import load_config
+from fxsched.configfile import load_config
 from fxsched.errors import ConfigurationError, SubmitRejected
 from fxsched.jobs import JobSpec, Resources, new_token
 from fxsched_command.options import Options

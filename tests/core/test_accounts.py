@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fxsched.accounts import Person, account_of, check_account
-from fxsched.config import Config, load_config
+from fxsched.config import Config
+from fxsched.configfile import load_config
 from fxsched.errors import ConfigurationError, InvalidRequest
 
 if TYPE_CHECKING:

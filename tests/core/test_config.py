@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from msgspec import Struct
 
-from fxsched import config
-from fxsched.config import Config, find_config, load_config, state_directory
+from fxsched import configfile
+from fxsched.config import Config, state_directory
+from fxsched.configfile import find_config, load_config
 from fxsched.errors import ConfigurationError
 from fxsched.jobs import SessionWait
 from fxsched.strict import as_table, convert
@@ -263,7 +264,7 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
         path.parent.mkdir()
         path.touch()
     monkeypatch.setenv("FXSCHED_CONFIG", str(found["variable"]))
-    monkeypatch.setattr(config, "SYSTEM_CONFIG", found["system"])
+    monkeypatch.setattr(configfile, "SYSTEM_CONFIG", found["system"])
     return found
 
 

@@ -14,7 +14,8 @@ import msgspec
 from msgspec.structs import asdict
 
 from fxsched.accounts import Person
-from fxsched.config import Config, ProfileSettings, find_config, load_config
+from fxsched.config import Config, ProfileSettings
+from fxsched.configfile import find_config, load_config
 from fxsched.errors import FxschedError, PartlyUnavailable, SchedulerUnavailable
 from fxsched.jobs import JobId, JobSpec, JobState, JobStatus, new_token
 from fxsched.ledger import Ledger

@@ -11,7 +11,8 @@ import msgspec
 
 from fxsched.accounts import Person
 from fxsched.cli.jobs import UNAVAILABLE
-from fxsched.config import Config, acts_for_others, find_config, load_config, others
+from fxsched.config import Config, others
+from fxsched.configfile import find_config, load_config
 from fxsched.errors import SchedulerUnavailable
 from fxsched.ledger import Ledger
 from fxsched.reconcile import Finding, Kind
@@ -20,7 +21,7 @@ from fxsched.reconcile import reconcile as reconcile_cluster
 
 def _people(config: Config, cluster: str) -> list[Person | None]:
     """Return whose ledgers there are: our own, or, where we act for others, those that know of this cluster."""
-    if not acts_for_others(config.clusters[cluster]):
+    if not config.clusters[cluster].acts_for_others:
         return [None]
     return [person for person in (None, *others()) if Ledger(config.state(cluster, person)).live(cluster)]
 

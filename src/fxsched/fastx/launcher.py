@@ -22,7 +22,8 @@ from msgspec.structs import replace
 
 from fxsched import __version__
 from fxsched.accounts import Person
-from fxsched.config import acts_for_others, find_config, load_config, state_directory
+from fxsched.config import state_directory
+from fxsched.configfile import find_config, load_config
 from fxsched.errors import FxschedError, InvalidRequest
 from fxsched.fastx.reply import Reply, is_ready, reply, submitted
 from fxsched.fastx.request import LIMIT, parse_request
@@ -189,7 +190,7 @@ def _check_that_it_is_covered(request: Request, cluster: str, settings: ClusterS
     Raises:
         InvalidRequest: they do not, or the request's login and user number are not one user's, or are root's.
     """
-    if not acts_for_others(settings):
+    if not settings.acts_for_others:
         raise InvalidRequest(
             f"the request is {request.login}'s (user {request.uid}), but the launcher runs as user {os.getuid()}, and "
             f'it never acts for somebody else, unless become = "sudo" or login in [clusters.{cluster}] says how. In '
