@@ -22,21 +22,9 @@ from fxsched.jobs import JobId, JobState, JobStatus, Token
 from fxsched.kit import token_of
 from fxsched.registry import load_adapter
 from fxsched.strict import convert
-from fxsched_moab.replies import (
-    Row,
-    check_cancel,
-    explained,
-    is_forbidden,
-    job_id,
-    listing,
-    number,
-    parse_showq,
-    parse_submit,
-    row_of,
-    split_id,
-    status_of,
-    waiting,
-)
+from fxsched_moab.ids import job_id, number, split_id
+from fxsched_moab.replies import check_cancel, explained, is_forbidden, listing, parse_submit
+from fxsched_moab.rows import Row, parse_showq, row_of, status_of, waiting
 from fxsched_moab.submission import job_script, msub_options
 
 if TYPE_CHECKING:

@@ -14,22 +14,10 @@ from fxsched import reasons
 from fxsched.errors import CancelRefused, FxschedError, OutcomeUnknown, SchedulerUnavailable, SubmitRejected
 from fxsched.hosts import CommandResult
 from fxsched.jobs import EndCause, JobId, JobState, JobStatus, Token
+from fxsched_moab.ids import job_id, number, split_id
 from fxsched_moab.reasons import BATCH_HOLD, LIMIT, TRYING_AGAIN
-from fxsched_moab.replies import (
-    Row,
-    check_answer,
-    check_cancel,
-    explained,
-    job_id,
-    listing,
-    number,
-    parse_showq,
-    parse_submit,
-    row_of,
-    split_id,
-    status_of,
-    waiting,
-)
+from fxsched_moab.replies import check_answer, check_cancel, explained, listing, parse_submit
+from fxsched_moab.rows import Row, parse_showq, row_of, status_of, waiting
 
 from ..captures import Captures, result
 
