@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import tempfile
 import time
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 from msgspec.structs import replace
+from tests.real.slurm_cluster import SlurmCluster, missing_programs
 
 from bench.table import Row, milliseconds, ratio
 from fxsched.cluster import open_cluster
@@ -32,9 +32,6 @@ if TYPE_CHECKING:
 
     from fxsched.cluster import Cluster
     from fxsched.jobs import JobId
-
-sys.path.append(str(Path(__file__).parents[1] / "tests" / "real"))
-from slurm_cluster import SlurmCluster, missing_programs
 
 DISK = "/var/tmp"  # /tmp is memory on many machines, where a ledger costs nothing
 SCRIPT = b"#!/bin/sh\ntrue\n"

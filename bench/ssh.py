@@ -7,7 +7,6 @@ Ours does more for each command: a clean environment, a deadline on the far side
 from __future__ import annotations
 
 import subprocess
-import sys
 import tempfile
 import time
 from contextlib import ExitStack
@@ -16,6 +15,7 @@ from secrets import token_hex
 from typing import TYPE_CHECKING
 
 import anyio
+from tests.real.ssh_server import ME, Login, SshServer, missing_programs
 
 from bench.table import Row, milliseconds, ratio
 from fxsched.hosts.openssh import OpenSshHost
@@ -24,9 +24,6 @@ from fxsched.hosts.target import SshTarget
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-sys.path.append(str(Path(__file__).parents[1] / "tests" / "real"))
-from ssh_server import ME, Login, SshServer, missing_programs
 
 RUNS = 61
 WARM_UP = 5

@@ -9,19 +9,15 @@ import shutil
 import signal
 import socket
 import subprocess
-import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
-from .slurm_cluster import free_ports
+from .daemons import Daemons, DaemonsError, free_ports
 
 LIBRARY = Path("/usr/lib/gridengine")
 SHARE = Path("/usr/share/gridengine")
 PROGRAMS = ("qsub", "qstat", "qdel", "qacct", "qconf", "sge_qmaster", "sge_execd", "spoolinit", "spooldefaults")
-START_DEADLINE = 30.0
 
 _CONFIGURATION = {
     "min_uid": "0",
@@ -45,15 +41,11 @@ _COMPLEXES = {
 }
 
 
-class GridEngineError(Exception):
-    """The cluster did not do what it must; the text holds the ends of its logs."""
-
-
 def missing_programs() -> tuple[str, ...]:
     return tuple(program for program in PROGRAMS if shutil.which(program, path=str(LIBRARY)) is None)
 
 
-class GridEngine:
+class GridEngine(Daemons):
     """`with GridEngine(directory) as sge:` has a host that takes jobs, and leaves no process behind.
 
     There are two queues, "all.q" and "off.q", which is disabled, of one host with `slots` slots, `gpus` gpus and room
@@ -61,16 +53,18 @@ class GridEngine:
     caller's. `terminate` is the queues' terminate_method: a signal, or NONE for KILL.
     """
 
+    name = "Grid Engine"
+
     def __init__(self, directory: Path, *, slots: int = 4, gpus: int = 2, terminate: str = "NONE") -> None:
-        self.directory = directory.resolve()
+        directory = directory.resolve()
         self._slots, self._gpus, self._terminate = slots, gpus, terminate
-        self.root = self.directory / "root"
+        self.root = directory / "root"
         self.host = socket.gethostname().partition(".")[0]
         qmaster, execd = free_ports(2)
         architecture = subprocess.run(
             [SHARE / "util" / "arch"], env={"SGE_ROOT": "/"}, capture_output=True, text=True, check=True
         ).stdout.strip()
-        self.env: Mapping[str, str] = {
+        env = {
             "SGE_ROOT": str(self.root),
             "SGE_CELL": "default",
             "SGE_ARCH": architecture,
@@ -80,31 +74,17 @@ class GridEngine:
             "PATH": f"{LIBRARY}:/usr/bin:/bin",
             "LC_ALL": "C",
         }
-        """What a client needs in its environment, and no more."""
-        self._daemons: dict[str, subprocess.Popen[bytes]] = {}
-
-    def __enter__(self) -> Self:
-        try:
-            self.start()
-        except BaseException:
-            self.stop()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
+        super().__init__(directory, env, mark="SGE_ROOT")
 
     def start(self) -> None:
         self._lay_out()
         self._spool()
-        self._spawn("qmaster", "sge_qmaster")
+        self._start_daemon("qmaster")
         self._until("answer of the qmaster", lambda: self.run("qconf", "-sh").returncode == 0)
         self.configure("-ah", self.host)
         self.configure("-as", self.host)
         self._configure_from("-Msconf", _SCHEDULER, self.configure("-ssconf"))
-        self._spawn("execd", "sge_execd")
+        self._start_daemon("execd")
         self._until("execd", lambda: self.run("qconf", "-se", self.host).returncode == 0)
         self.configure(
             "-rattr", "exechost", "complex_values", f"gpu={self._gpus},exclusive=true,slots={self._slots}", self.host
@@ -124,37 +104,11 @@ class GridEngine:
             self._configure_from("-Aq", values, self._template("-aq", name))
         self._until("host that takes jobs", self._takes_jobs)
 
-    def stop(self) -> None:
-        """End all jobs, then all that is left. A cluster that is down already is no error."""
-        for daemon in self._daemons.values():
-            daemon.send_signal(signal.SIGCONT)
-        while processes := self.processes():
-            for pid in processes:
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-            time.sleep(0.01)
-        for daemon in self._daemons.values():
-            daemon.wait()
-        self._daemons.clear()
-
-    def run(self, *argv: str, stdin: str = "", timeout: float = 30) -> subprocess.CompletedProcess[str]:
-        """Run a client such as qstat; its exit status is the caller's to judge."""
-        return subprocess.run(
-            [LIBRARY / argv[0], *argv[1:]],
-            input=stdin,
-            env=self.env,
-            cwd=self.directory,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            check=False,
-        )
-
     def configure(self, *options: str) -> str:
         """Run qconf, which must work; return what it printed."""
         done = self.run("qconf", *options)
         if done.returncode:
-            raise GridEngineError(f"qconf {' '.join(options)}: {done.stderr or done.stdout}")
+            raise DaemonsError(f"qconf {' '.join(options)}: {done.stderr or done.stdout}")
         return done.stdout
 
     @contextmanager
@@ -175,29 +129,8 @@ class GridEngine:
         try:
             yield
         finally:
-            self._spawn("qmaster", "sge_qmaster")
+            self._start_daemon("qmaster")
             self._until("answer of the qmaster", lambda: self.run("qstat").returncode == 0)
-
-    def processes(self) -> frozenset[int]:
-        """Every process of this cluster: daemons, shepherds, jobs, and clients that run with its `env`."""
-        mark = f"SGE_ROOT={self.root}".encode()
-        found: set[int] = set()
-        children: dict[int, list[int]] = {}
-        for process in Path("/proc").glob("[0-9]*"):
-            with suppress(OSError):  # it ended meanwhile, or is somebody else's
-                pid = int(process.name)
-                state, parent = (process / "stat").read_text(errors="replace").rpartition(")")[2].split()[:2]
-                if state in "ZX":
-                    continue
-                children.setdefault(int(parent), []).append(pid)
-                if mark in (process / "environ").read_bytes().split(b"\0"):
-                    found.add(pid)
-        # A job may have cleared its environment; then it is known by its parents.
-        new = found
-        while new:
-            new = {child for pid in new for child in children.get(pid, ())} - found
-            found = found | new
-        return frozenset(found - {os.getpid()})
 
     # ── how it is set up ──────────────────────────────────────────────────────────────────────────────────────────
 
@@ -256,7 +189,7 @@ class GridEngine:
         ):
             done = self.run(*argv)
             if done.returncode:
-                raise GridEngineError(f"{' '.join(argv)}: {done.stdout}{done.stderr}")
+                raise DaemonsError(f"{' '.join(argv)}: {done.stdout}{done.stderr}")
 
     def _template(self, *options: str) -> str:
         """What qconf offers to an editor: there is no option that prints it."""
@@ -280,31 +213,11 @@ class GridEngine:
         shown = self.run("qstat", "-f").stdout.splitlines()
         return any(line.startswith("all.q@") and len(line.split()) == 5 and "-NA-" not in line for line in shown)
 
-    def _spawn(self, name: str, program: str) -> None:
-        with open(self.directory / "log" / f"{name}.log", "ab") as output:
-            self._daemons[name] = subprocess.Popen(
-                [LIBRARY / program],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                env={**self.env, "SGE_ND": "1"},  # stay in the foreground
-                start_new_session=True,
-            )
+    def _start_daemon(self, name: str) -> None:
+        self._spawn(name, str(LIBRARY / f"sge_{name}"), env={**self.env, "SGE_ND": "1"})  # stay in the foreground
 
-    def _until(self, what: str, condition: Callable[[], bool], timeout: float = START_DEADLINE) -> None:
-        """Grid Engine tells nobody when it is ready, so ask. Raises GridEngineError."""
-        deadline = time.monotonic() + timeout
-        while not condition():
-            dead = [name for name, daemon in self._daemons.items() if daemon.poll() is not None]
-            if dead or time.monotonic() > deadline:
-                cause = f"{', '.join(dead)} ended" if dead else f"waited {timeout:g} s"
-                raise GridEngineError(f"Grid Engine in {self.directory}: no {what}: {cause}\n{self._logs()}")
-            time.sleep(0.05)
-
-    def _logs(self) -> str:
-        files = [*(self.directory / "log").iterdir(), *self.directory.glob("*/messages"), *Path("/tmp").glob("sge_*")]
-        tails = {file: file.read_text(errors="replace").splitlines()[-10:] for file in files if file.is_file()}
-        return "\n".join("\n".join((f"--- {file.name}", *lines)) for file, lines in tails.items())
+    def _logs(self) -> Iterable[Path]:
+        return (*super()._logs(), *self.directory.glob("*/messages"), *Path("/tmp").glob("sge_*"))
 
 
 def _with(text: str, values: Mapping[str, str]) -> str:

@@ -5,38 +5,33 @@ It knows nothing of fxsched. Several clusters can run side by side; each has its
 
 import os
 import pwd
-import random
 import shutil
 import signal
 import socket
 import subprocess
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
-from typing import Self
+
+from .daemons import Daemons, DaemonsError, free_ports
 
 PROGRAMS = ("sbatch", "squeue", "scancel", "scontrol", "sinfo", "slurmctld", "slurmd", "munged")
 PATH = f"{os.environ.get('PATH', '/usr/bin:/bin')}:/usr/sbin:/sbin"
-START_DEADLINE = 30.0
-
-
-class SlurmClusterError(Exception):
-    """The cluster did not do what it must; the text holds the ends of its logs."""
 
 
 def missing_programs() -> tuple[str, ...]:
     return tuple(program for program in PROGRAMS if shutil.which(program, path=PATH) is None)
 
 
-class SlurmCluster:
+class SlurmCluster(Daemons):
     """`with SlurmCluster(directory) as cluster:` has all nodes idle, and leaves no process behind.
 
     Nodes are n1, n2, …; the first half is partition "debug", the second half partition "gpu" with two GPUs each.
     As root, it runs jobs of every user, who must be able to reach `directory`; otherwise only the caller's.
     `extra` are further lines of slurm.conf; the last one of a keyword wins.
     """
+
+    name = "Slurm"
 
     def __init__(
         self,
@@ -48,30 +43,15 @@ class SlurmCluster:
         min_job_age: int = 300,
         extra: Sequence[str] = (),
     ) -> None:
-        self.directory = directory.resolve()
-        self.conf = self.directory / "slurm.conf"
-        self.env: Mapping[str, str] = {"SLURM_CONF": str(self.conf), "PATH": PATH, "LC_ALL": "C"}
-        """What a client needs in its environment, and no more."""
+        directory = directory.resolve()
+        self.conf = directory / "slurm.conf"
+        super().__init__(directory, {"SLURM_CONF": str(self.conf), "PATH": PATH, "LC_ALL": "C"}, mark="SLURM_CONF")
         self._socket = self.directory / "run" / "munge.socket"
         self._nodes = [f"n{number + 1}" for number in range(nodes)]
         self._gpu_nodes = self._nodes[-(nodes // 2) :] if nodes > 1 else []
         self._cpus, self._memory_mb = cpus, memory_mb
         self._min_job_age = min_job_age
         self._extra = tuple(extra)
-        self._daemons: dict[str, subprocess.Popen[bytes]] = {}
-
-    def __enter__(self) -> Self:
-        try:
-            self.start()
-        except BaseException:
-            self.stop()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
 
     def start(self) -> None:
         for name in ("run", "log", "state", *(f"spool/{node}" for node in self._nodes)):
@@ -86,34 +66,14 @@ class SlurmCluster:
         self._until("set of idle nodes", self._all_idle)
 
     def stop(self) -> None:
-        """End all jobs, then all that is left. A cluster that is down already is no error."""
+        """End all jobs as Slurm does it, if it can, then all that is left."""
         for daemon in self._daemons.values():
             daemon.send_signal(signal.SIGCONT)
         running = {name for name, daemon in self._daemons.items() if daemon.poll() is None}
         if {"munged", "slurmctld"} <= running:
-            with suppress(SlurmClusterError, subprocess.TimeoutExpired):
+            with suppress(DaemonsError, subprocess.TimeoutExpired):
                 self._end_jobs()
-        while processes := self.processes():
-            for pid in processes:
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-            time.sleep(0.01)
-        for daemon in self._daemons.values():
-            daemon.wait()
-        self._daemons.clear()
-
-    def run(self, *argv: str, stdin: str = "", timeout: float = 30) -> subprocess.CompletedProcess[str]:
-        """Run a client such as squeue; its exit status is the caller's to judge."""
-        return subprocess.run(
-            argv,
-            input=stdin,
-            env=self.env,
-            cwd=self.directory,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            check=False,
-        )
+        super().stop()
 
     def pause_controller(self) -> None:
         """Hang the controller: clients connect and get no answer."""
@@ -140,27 +100,6 @@ class SlurmCluster:
     def continue_munge(self) -> None:
         self._daemons["munged"].send_signal(signal.SIGCONT)
 
-    def processes(self) -> frozenset[int]:
-        """Every process of this cluster: daemons, job steps, jobs, and clients that run with its `env`."""
-        mark = f"SLURM_CONF={self.conf}".encode()
-        found: set[int] = set()
-        children: dict[int, list[int]] = {}
-        for process in Path("/proc").glob("[0-9]*"):
-            with suppress(OSError):  # it ended meanwhile, or is somebody else's
-                pid = int(process.name)
-                state, parent = (process / "stat").read_text(errors="replace").rpartition(")")[2].split()[:2]
-                if state in "ZX":
-                    continue
-                children.setdefault(int(parent), []).append(pid)
-                if mark in (process / "environ").read_bytes().split(b"\0"):
-                    found.add(pid)
-        # A job may have cleared its environment; then it is known by its parents.
-        new = found
-        while new:
-            new = {child for pid in new for child in children.get(pid, ())} - found
-            found = found | new
-        return frozenset(found)
-
     def _start_munge(self) -> None:
         run = self.directory / "run"
         key = run / "munge.key"
@@ -173,12 +112,6 @@ class SlurmCluster:
         )
         self._until("socket of munged", self._socket.exists)
 
-    def _spawn(self, name: str, *argv: str) -> None:
-        with open(self.directory / "log" / f"{name}.log", "ab") as output:
-            self._daemons[name] = subprocess.Popen(
-                argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=self.env, start_new_session=True
-            )
-
     def _all_idle(self) -> bool:
         idle = self.run("sinfo", "--noheader", "--Node", "--states=idle", "--format=%N").stdout.split()
         return set(idle) == set(self._nodes)
@@ -188,21 +121,6 @@ class SlurmCluster:
         if jobs:
             self.run("scancel", *sorted(set(jobs)), timeout=5)
         self._until("end of all jobs", lambda: not self.run("squeue", "--noheader", timeout=5).stdout, 3)
-
-    def _until(self, what: str, condition: Callable[[], bool], timeout: float = START_DEADLINE) -> None:
-        """Slurm tells nobody when it is ready, so ask. Raises SlurmClusterError."""
-        deadline = time.monotonic() + timeout
-        while not condition():
-            dead = [name for name, daemon in self._daemons.items() if daemon.poll() is not None]
-            if dead or time.monotonic() > deadline:
-                cause = f"{', '.join(dead)} ended" if dead else f"waited {timeout:g} s"
-                raise SlurmClusterError(f"Slurm cluster in {self.directory}: no {what}: {cause}\n{self._logs()}")
-            time.sleep(0.02)
-
-    def _logs(self) -> str:
-        files = sorted(file for file in (self.directory / "log").iterdir() if file.stat().st_size)
-        tails = {file: file.read_text(errors="replace").splitlines()[-10:] for file in files}
-        return "\n".join("\n".join((f"--- {file.name}", *lines)) for file, lines in tails.items())
 
     def _write_configuration(self) -> None:
         self.conf.write_text("\n".join(self._configuration()) + "\n")
@@ -253,19 +171,3 @@ class SlurmCluster:
         yield f"PartitionName=debug Nodes={','.join(debug_nodes)} Default=YES MaxTime=60 DefaultTime=10"
         if self._gpu_nodes:
             yield f"PartitionName=gpu Nodes={','.join(self._gpu_nodes)} MaxTime=1-0 DefaultTime=30"
-
-
-def free_ports(count: int) -> list[int]:
-    """Random ports that nobody listens on, below those that the kernel gives to outgoing connections."""
-    candidates = random.sample(range(20_000, 32_000), k=1000)
-    free = (port for port in candidates if is_free(port))
-    return [next(free) for _ in range(count)]
-
-
-def is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from .slurm_cluster import SlurmCluster, SlurmClusterError
+from .daemons import DaemonsError
+from .slurm_cluster import SlurmCluster
 
 
 def submit(slurm: SlurmCluster, script: str, *options: str) -> str:
@@ -95,5 +96,5 @@ def is_alive(pid: int) -> bool:
 
 
 def test_failure_to_start_shows_the_logs(tmp_path: Path) -> None:
-    with pytest.raises(SlurmClusterError, match=r"slurmctld ended\n(.*\n)*--- slurmctld.log\n(.*\n)*.*NoSuchKeyword"):
+    with pytest.raises(DaemonsError, match=r"slurmctld ended\n(.*\n)*--- slurmctld.log\n(.*\n)*.*NoSuchKeyword"):
         SlurmCluster(tmp_path, nodes=1, extra=["NoSuchKeyword=1"]).__enter__()
