@@ -58,7 +58,7 @@ def parse_submit(result: CommandResult, options: Options, who: str) -> JobId:
     by_signal = 128 < result.exit_code < 255
     if not ids and not by_signal:
         if _says(result, options.unavailable):
-            raise SchedulerUnavailable(f"{who} cannot be reached: {words}. No job was submitted; try again later")
+            raise SchedulerUnavailable(f"{who} cannot be reached: {words}. No job was submitted")
         if _says(result, options.rejected):
             raise SubmitRejected(f"{who} refused the job: {words}")
     raise OutcomeUnknown(f"{who} did not confirm the job, with exit code {result.exit_code}: {words}")
@@ -157,7 +157,7 @@ def check_cancel(result: CommandResult, options: Options, id: JobId, who: str) -
         return
     words = _complaint(result)
     if _says(result, options.unavailable):
-        raise SchedulerUnavailable(f"{who} cannot be reached: {words}. Nothing was cancelled; try again later")
+        raise SchedulerUnavailable(f"{who} cannot be reached: {words}. Nothing was cancelled")
     if _says(result, options.denied):
         raise CancelRefused(f"{who} refused to cancel job {id}: {words}")
     raise OutcomeUnknown(f"{who} did not confirm that it cancels job {id}: {words}")

@@ -134,7 +134,7 @@ def parse_submit(result: CommandResult, engine: str) -> JobId:
     if result.exit_code == NO_PLACE:
         raise SchedulerUnavailable(f"The job could not be handed to {engine}: {words}")
     if id is None and any(sign in words for sign in _NOT_REACHED):
-        raise SchedulerUnavailable(f"{engine} cannot be reached: {words}. No job was submitted; try again later")
+        raise SchedulerUnavailable(f"{engine} cannot be reached: {words}. No job was submitted")
     if result.exit_code > 128:
         raise OutcomeUnknown(f"{engine} was killed by signal {result.exit_code - 128}")
     if "already in use" in words:
@@ -278,7 +278,7 @@ def check_end(id: JobId, result: CommandResult, engine: str) -> None:
     if "no such container" in words.lower() or any(sign in words for sign in _NOT_ALIVE):
         return
     if any(sign in words for sign in _NOT_REACHED):
-        raise SchedulerUnavailable(f"{engine} cannot be reached: {words}. Nothing was cancelled; try again later")
+        raise SchedulerUnavailable(f"{engine} cannot be reached: {words}. Nothing was cancelled")
     if "denied" in words:
         raise CancelRefused(f"{engine} refused to cancel job {id}: {words}")
     raise OutcomeUnknown(f"{engine} did not confirm that it ends job {id}: {words}")

@@ -7,7 +7,6 @@ watches a new job, ``ledger`` remembers. This module puts them together for the 
 from __future__ import annotations
 
 import logging
-import re
 from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -104,7 +103,7 @@ class Cluster:
 
     @contextmanager
     def explained(self) -> Iterator[None]:
-        """Let the errors that pass through name the cluster, and say what to do where they do not say so yet."""
+        """Let the errors that pass through name the cluster and say what to do. One that names it has said all."""
         try:
             yield
         except (SchedulerError, HostError, OutcomeUnknown) as error:
@@ -112,9 +111,7 @@ class Cluster:
             if f"cluster {self.name!r}" in text:
                 raise
             advice = next((text for kind, text in _ADVICE if isinstance(error, kind)), "")
-            if not re.search(r"\bagain\b", text):
-                text = f"{text.removesuffix('.')}. {advice}"
-            explained = type(error)(f"cluster {self.name!r}: {text}")
+            explained = type(error)(f"cluster {self.name!r}: {text.removesuffix('.')}. {advice}")
             vars(explained).update(vars(error))
             raise explained from error
 

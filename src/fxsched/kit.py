@@ -87,9 +87,7 @@ def submitted(
     if doubtful:
         raise OutcomeUnknown(f"{who} did not confirm the job: {words}")
     if unreached:
-        raise SchedulerUnavailable(
-            f"{who} cannot be reached: {words.removesuffix('.')}. No job was submitted; try again later"
-        )
+        raise SchedulerUnavailable(f"{who} cannot be reached: {words.removesuffix('.')}. No job was submitted")
     if result.exit_code in signals:
         raise OutcomeUnknown(f"{command} was killed by signal {result.exit_code - 128}")
     if not result.complaint:
@@ -102,9 +100,7 @@ def not_cancelled(id: JobId, *, who: str, words: str, unreached: bool, doubtful:
     if doubtful:
         return OutcomeUnknown(f"{who} did not confirm that it cancels job {id}: {words}")
     if unreached:
-        return SchedulerUnavailable(
-            f"{who} cannot be reached: {words.removesuffix('.')}. Nothing was cancelled; try again later"
-        )
+        return SchedulerUnavailable(f"{who} cannot be reached: {words.removesuffix('.')}. Nothing was cancelled")
     return CancelRefused(f"{who} refused to cancel job {id}: {words}")
 
 

@@ -92,7 +92,7 @@ class Poller:
             time = now()
             if age and snapshot.rest_until and time < snapshot.rest_until <= time + timedelta(seconds=LONGEST_REST):
                 until = f"{snapshot.rest_until.astimezone():%H:%M:%S}"
-                raise SchedulerUnavailable(f"{snapshot.trouble} (it is left alone until {until}; ask again then)")
+                raise SchedulerUnavailable(f"{snapshot.trouble} (it is left alone until {until})")
             try:
                 answers = await self._ask(missing, frozenset(company()))
             except SchedulerUnavailable as error:
@@ -222,7 +222,7 @@ class PartPollers:
                     tasks.start_soon(ask, part)
             silent = [part for part in groups if part not in done]
             if silent:
-                failures.append(SchedulerUnavailable(f"{', '.join(silent)} did not answer in time; ask again alone"))
+                failures.append(SchedulerUnavailable(f"{', '.join(silent)} did not answer in time"))
         for error in failures:
             if not answers or not isinstance(error, SchedulerUnavailable):
                 raise error

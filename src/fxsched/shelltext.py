@@ -28,7 +28,7 @@ _PIECE: Final = re.compile(
     | \$[$\#?!@*-]                    # whole parameters: what follows them begins anew
     | [$<]\\\n                         # a line is continued within an operator
     | <<
-    | [<>]&(?!\ *(?:\d*-?|\$\w+|"\$\w+")(?:[\s;&|()<>`]|\Z))  # bash 5.2 expands twice what follows
+    | [<>]&(?![ \t]*(?:\d+-?|-|\$\w+|"\$\w+")(?:[\s;&|()<>`]|\Z))  # bash 5.2 expands twice what follows
     | [?*+@!]\(                        # bash's patterns
     | (?<![\w-])case(?![\w-])
     | .

@@ -129,7 +129,7 @@ class Submission:
             self._turns.release()
             raise SchedulerUnavailable(
                 f"{self._adapter.name} did not take the submissions before this one within {self._timing.launch:g} s. "
-                "No job was submitted; try again later"
+                "No job was submitted"
             )
 
     async def _settle(self, entry: Entry, spec: JobSpec, end: float) -> JobId:

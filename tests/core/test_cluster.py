@@ -460,7 +460,9 @@ async def test_a_submission_whose_turn_comes_too_late_is_given_up_and_leaves_not
     late = a_spec()
 
     async def come_late() -> None:
-        with pytest.raises(SchedulerUnavailable, match=r"Memory did not take .+ No job was submitted; try again later"):
+        with pytest.raises(
+            SchedulerUnavailable, match=r"Memory did not take .+ No job was submitted\. Try again later"
+        ):
             await cluster.submit(late)
 
     async with anyio.create_task_group() as tasks:

@@ -270,6 +270,8 @@ PIECES = [
 @example(text="$(echo)#@", value=HOSTILE[2])
 @example(text="echo \\\n# it's @", value=HOSTILE[3])
 @example(text='>&2"@"', value=HOSTILE[0])
+@example(text=">&\t@", value=HOSTILE[0])
+@example(text="echo >& \\\n@", value=HOSTILE[0])
 @example(text="echo `echo '@'`", value=HOSTILE[1])
 @example(text='echo ${x:- #"} @"', value=HOSTILE[2])
 @settings(max_examples=300)
@@ -279,5 +281,6 @@ def test_no_value_ever_runs(tmp_path: Path, shell: list[str], text: str, value: 
         filled = fill(text, value)
     except ConfigurationError:
         return
+    (tmp_path / "pwned").unlink(missing_ok=True)  # of an example before
     run(filled, shell, tmp_path)
     assert not (tmp_path / "pwned").exists()

@@ -345,7 +345,7 @@ def test_a_controller_that_is_down_makes_one_clear_error_and_nothing_else(slurm:
     assert time.monotonic() - begin < 60
     assert failed.stderr.startswith("fxsched-launch: SchedulerUnavailable: ")
     assert "Unable to contact slurm controller" in failed.stdout
-    assert "try again later" in failed.stdout
+    assert "Try again later" in failed.stdout
     assert failed.stderr.count("\n") == failed.stdout.count("\n") == 1
     assert ada.entries() == []
     assert [*ada.state.glob("sessions/*")] == []
