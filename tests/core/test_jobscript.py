@@ -88,14 +88,6 @@ class Session:
             process.communicate(timeout=60)
 
 
-@pytest.fixture(autouse=True)
-def hangup() -> Iterator[None]:
-    """A shell cannot trap what was ignored when it began, as it is below nohup."""
-    former = signal.signal(signal.SIGHUP, signal.SIG_DFL)
-    yield
-    signal.signal(signal.SIGHUP, former)
-
-
 @pytest.fixture
 def session(tmp_path: Path, sh_path: str) -> Iterator[Session]:
     session = Session(tmp_path / "session", sh_path)
