@@ -7,6 +7,7 @@ watches a new job, ``ledger`` remembers. This module puts them together for the 
 from __future__ import annotations
 
 import logging
+import random
 from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -38,7 +39,7 @@ from fxsched.files import now
 from fxsched.hosts.base import connect
 from fxsched.hosts.opening import HostSettings, check_hosts, open_host
 from fxsched.jobs import JobId, JobState, JobStatus, Token
-from fxsched.ledger import Entry, Ledger
+from fxsched.ledger import KEEP_ENDED, Entry, Ledger
 from fxsched.polling import PartPollers
 from fxsched.registry import load_adapter
 from fxsched.starting import Start, Watch
@@ -144,7 +145,7 @@ class Cluster:
             for pause in backoff():
                 try:
                     await self.cancel(job.id)
-                except (SchedulerUnavailable, OutcomeUnknown, HostError) as error:
+                except (SchedulerUnavailable, OutcomeUnknown, HostError, LedgerError) as error:
                     if anyio.current_time() + pause >= end:
                         raise CancelUnverified(
                             f"the launch was interrupted, but its job {job.id} on cluster {self.name!r} could not be "
@@ -206,9 +207,14 @@ class Cluster:
     async def _follow(self, entry: Entry, status: JobStatus) -> JobStatus:
         """Hold the scheduler's answer against the ledger and the job's own report, and record an end."""
         status = identified(status, entry)
+        if status.state not in _OVER and entry.gone_at is None:
+            return status
+        # Somebody else may have written down a cancel, or the end, since we asked.
+        entry = self.ledger.entry(entry.token) or entry
+        if entry.status:
+            return entry.status
         if status.state not in _OVER:
-            if entry.gone_at:
-                self._record(replace(entry, gone_at=None))
+            self._record(replace(entry, gone_at=None))
             return status
         try:
             report = await sessions.read(await self.adapter.host_of(entry.token, entry.job), entry.token)
@@ -236,8 +242,14 @@ class Cluster:
         """Remove what is private of an ended session, and all that is left of those that ended long ago."""
         with suppress(HostError):  # what stays is unreachable for us, and so for now for everybody
             await sessions.discard(await self.adapter.host_of(entry.token, entry.job), entry.token)
-            for old in self.ledger.purge(self.name):
-                await sessions.remove(await self.adapter.host_of(old), old)
+        with suppress(HostError):
+            for token in self.ledger.old(self.name, 2 * KEEP_ENDED):  # long enough has their host been away
+                self.ledger.purge(token)
+            old = self.ledger.old(self.name)
+            random.shuffle(old)  # none is for ever behind one whose host is down
+            for token in old:
+                await sessions.remove(await self.adapter.host_of(token), token)
+                self.ledger.purge(token)
 
     async def report(self, token: Token) -> Report:
         """Return what the job itself says of its session.
@@ -265,7 +277,7 @@ class Cluster:
     async def _status_or_trouble(self, id: JobId) -> tuple[JobStatus | None, str]:
         try:
             return (await self.status([id], max_age=0))[id], ""
-        except SchedulerUnavailable as error:
+        except FxschedError as error:
             return None, str(error)
 
     # ── cancel ────────────────────────────────────────────────────────────────────────────────────────────────────

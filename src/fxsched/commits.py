@@ -6,6 +6,8 @@ time has a thread to itself.
 
 from __future__ import annotations
 
+from contextlib import suppress
+from threading import Lock
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 import anyio
@@ -23,31 +25,54 @@ MOST: Final = 32
 class _Part(Generic[T]):
     """What one task wants done in a turn."""
 
-    def __init__(self, item: T, follow: Callable[[], None]) -> None:
+    def __init__(self, item: T, follow: Callable[[], None], undo: Callable[[], None]) -> None:
         self.item = item
         self.follow = follow
+        self.undo = undo
         self.error: BaseException | None = None
-        self.done = False
+        self._lock = Lock()
+        self._done = self._left = False
+
+    def end(self) -> bool:
+        """Note that all is done; return whether the task still waits for it."""
+        with self._lock:
+            self._done = True
+            return not self._left
+
+    def leave(self) -> bool:
+        """Note that the task no longer waits; return whether all was done before."""
+        with self._lock:
+            self._left = True
+            return self._done
 
 
 class GroupCommit(Generic[T]):
-    """Does what many tasks want done. ``commit`` makes their items durable, and returns for each why not, or None."""
+    """Does what many tasks want done.
 
-    def __init__(self, commit: Callable[[Sequence[T]], Sequence[Exception | None]]) -> None:
+    Args:
+        commit: makes their items durable, and returns for each why not, or None.
+        revoke: takes an item back.
+    """
+
+    def __init__(
+        self, commit: Callable[[Sequence[T]], Sequence[Exception | None]], revoke: Callable[[T], None]
+    ) -> None:
         self._commit = commit
+        self._revoke = revoke
         self._waiting: list[_Part[T]] = []
         self._lock: anyio.Lock | None = None
 
-    async def run(self, item: T, follow: Callable[[], None]) -> None:
-        """Commit ``item`` in a thread, and if it was, call ``follow`` there.
+    async def run(self, item: T, follow: Callable[[], None], undo: Callable[[], None]) -> None:
+        """Commit ``item`` in a thread, and if it was, call ``follow`` there. Either all of it is done or nothing.
 
-        Of a caller that is cancelled before its turn, nothing is done; in its turn, it may be done all the same.
+        Where ``follow`` fails, it has left nothing, and the item is revoked. Where the caller is cancelled, the thread
+        goes on, and takes back what it has done: it calls ``undo`` and revokes the item.
 
         Raises:
             BaseException: why the item was not committed, or what ``follow`` raised.
             TimeoutError: the caller in whose turn it was to be done has given up.
         """
-        part = _Part(item, follow)
+        part = _Part(item, follow, undo)
         self._waiting.append(part)
         self._lock = self._lock or anyio.Lock(fast_acquire=True)
         try:
@@ -55,12 +80,15 @@ class GroupCommit(Generic[T]):
                 if part in self._waiting:
                     turn, self._waiting = self._waiting[:MOST], self._waiting[MOST:]
                     await to_thread.run_sync(self._take, turn, abandon_on_cancel=True)
-        finally:
+        except BaseException:
             if part in self._waiting:
                 self._waiting.remove(part)
+            elif part.leave():
+                self._take_back(part)
+            raise
         if part.error is not None:
             raise part.error
-        if not part.done:
+        if not part.leave():
             raise TimeoutError
 
     def _take(self, turn: Sequence[_Part[T]]) -> None:
@@ -72,8 +100,19 @@ class GroupCommit(Generic[T]):
         for part, error in zip(turn, errors, strict=True):
             part.error = error
             if error is None:
-                try:
-                    part.follow()
-                except BaseException as trouble:
-                    part.error = trouble
-            part.done = True
+                self._follow(part)
+
+    def _follow(self, part: _Part[T]) -> None:
+        try:
+            part.follow()
+        except BaseException as trouble:
+            part.error = trouble
+            self._revoke(part.item)
+        else:
+            if not part.end():
+                self._take_back(part)
+
+    def _take_back(self, part: _Part[T]) -> None:
+        with suppress(OSError):
+            part.undo()
+        self._revoke(part.item)

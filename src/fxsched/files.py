@@ -99,9 +99,12 @@ def create_whole(folder: Path, names: Sequence[str], data: bytes) -> set[str]:
     with _written(folder / names[0], data) as temporary:
         try:
             for name in names:
-                with suppress(FileExistsError):
+                try:
                     os.link(temporary, folder / name)
-                    made.add(name)
+                except FileExistsError:  # or NFS has repeated a request that had worked
+                    if not os.path.samefile(temporary, folder / name):
+                        continue
+                made.add(name)
             os.unlink(temporary)
             sync_directory(folder)
         except OSError:

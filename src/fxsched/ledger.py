@@ -173,12 +173,26 @@ class Ledger:
             LedgerError: it could not be written; it still is a live one.
         """
         self._write(self._ended, entry)
-        (self._live / _file(entry.token)).unlink(missing_ok=True)
+        try:
+            (self._live / _file(entry.token)).unlink(missing_ok=True)
+        except OSError as error:
+            raise _unwritable(self._live, error) from error
 
     def forget(self, token: Token) -> None:
         """Remove the live entry of a submission that certainly made no job."""
         with suppress(OSError):
             (self._live / _file(token)).unlink()
+
+    def entry(self, token: Token) -> Entry | None:
+        """Return the entry of a token as it stands now; None if there is none, or it cannot be read."""
+        for folder in (self._live, self._ended):
+            try:
+                return read_entry((folder / _file(token)).read_bytes(), token)
+            except FileNotFoundError:
+                continue
+            except (OSError, ValueError):
+                break
+        return None
 
     def live(self, cluster: str) -> list[Entry]:
         """Return the cluster's live entries."""
@@ -211,14 +225,15 @@ class Ledger:
             return sorted(path for path in self._bad.iterdir())
         return []
 
-    def purge(self, cluster: str) -> list[Token]:
-        """Remove the cluster's entries that ended long ago, and return their tokens."""
+    def old(self, cluster: str, seconds: float = KEEP_ENDED) -> list[Token]:
+        """Return the tokens of the cluster's entries that ended so many seconds ago."""
         files = self._read(self._ended).files.values()
-        old = [e for mark, e in files if e.cluster == cluster and mark[1] < (time.time() - KEEP_ENDED) * 1e9]
-        for entry in old:
-            with suppress(OSError):
-                (self._ended / _file(entry.token)).unlink()
-        return [entry.token for entry in old]
+        return [e.token for mark, e in files if e.cluster == cluster and mark[1] < (time.time() - seconds) * 1e9]
+
+    def purge(self, token: Token) -> None:
+        """Remove an ended entry."""
+        with suppress(OSError):
+            (self._ended / _file(token)).unlink()
 
     def _entries(self, folder: Path) -> Iterable[Entry]:
         return self._read(folder).entries

@@ -40,6 +40,8 @@ FORGET: Final = timedelta(hours=1)
 """How long the snapshot keeps an answer that nobody renewed."""
 PATIENCE: Final = 5.0
 """Seconds for which the answers of some parts wait for those of the others."""
+LOCK_PATIENCE: Final = 60.0
+"""Seconds to wait for a question of another process, which has deadlines, unless that process was stopped."""
 LONGEST_REST: Final = 300.0
 """Seconds that a scheduler is left alone at most."""
 
@@ -149,7 +151,10 @@ class Poller:
 
     @asynccontextmanager
     async def _locked(self) -> AsyncIterator[None]:
-        """Hold the lock, in this process and among all. Where it cannot be had (a full or odd disk), do without."""
+        """Hold the lock, in this process and among all.
+
+        Where it cannot be had (a full or odd disk, a process that was stopped while it had the lock), do without.
+        """
         self._lock = self._lock or anyio.Lock()
         async with self._lock:
             try:
@@ -159,10 +164,11 @@ class Poller:
                 yield
                 return
             try:
-                pause = 0.005
-                while not _try_lock(descriptor):
-                    await anyio.sleep(pause)
-                    pause = min(pause * 1.5, 0.2)
+                with anyio.move_on_after(LOCK_PATIENCE):
+                    pause = 0.005
+                    while not _try_lock(descriptor):
+                        await anyio.sleep(pause)
+                        pause = min(pause * 1.5, 0.2)
                 yield
             finally:
                 os.close(descriptor)

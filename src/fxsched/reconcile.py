@@ -67,7 +67,7 @@ async def reconcile(cluster: Cluster, *, fix: bool) -> list[Finding]:
 
 async def _reconcile(cluster: Cluster, *, fix: bool) -> list[Finding]:
     entries = cluster.ledger.live(cluster.name)
-    cut_off = [entry for entry in entries if entry.unsettled(cluster.timing.launch)]
+    cut_off = [entry for entry in entries if entry.unsettled(cluster.timing.over)]
     jobs = await _submissions(cluster, cut_off)
     findings = [*await _settle(cluster, cut_off, jobs, fix=fix)]
     settled = {entry.token for entry in cut_off}
@@ -91,7 +91,7 @@ async def _reconcile(cluster: Cluster, *, fix: bool) -> list[Finding]:
 
 async def settle_cut_off(cluster: Cluster) -> list[Finding]:
     """Mend what earlier launches of this user left when they were killed. Cheap where there is nothing to mend."""
-    cut_off = [entry for entry in cluster.ledger.live(cluster.name) if entry.unsettled(cluster.timing.launch)]
+    cut_off = [entry for entry in cluster.ledger.live(cluster.name) if entry.unsettled(cluster.timing.over)]
     if not cut_off:
         return []
     return await _settle(cluster, cut_off, await _submissions(cluster, cut_off), fix=True)
@@ -112,7 +112,7 @@ async def _settle(cluster: Cluster, entries: list[Entry], jobs: Jobs, *, fix: bo
     if missing:
         await anyio.sleep(cluster.timing.settle_pause)
         jobs |= await _submissions(cluster, missing)
-    left = {entry.token for entry in cluster.ledger.live(cluster.name) if entry.unsettled(cluster.timing.launch)}
+    left = {entry.token for entry in cluster.ledger.live(cluster.name) if entry.unsettled(cluster.timing.over)}
     for entry in entries:
         if entry.token not in left:
             continue  # another launch has settled it meanwhile

@@ -16,25 +16,24 @@ plain files, through ``sessions_here``, which starts no process.
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, Final, TypeVar, TypeVarTuple
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar, TypeVarTuple
 
 import anyio
 from anyio import to_thread
-from anyio.lowlevel import checkpoint_if_cancelled
 from msgspec import Struct
 
 from fxsched import sessions_here
-from fxsched.errors import HostUnreachable, OutcomeUnknown
+from fxsched.errors import HostError, HostUnreachable, OutcomeUnknown
 from fxsched.jobs import JobId
 from fxsched.jobscript import render_command
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Callable, Iterator
 
-    from fxsched.hosts import Host
+    from fxsched.hosts import CommandResult, Host
     from fxsched.jobs import JobSpec, Token
 
 T = TypeVar("T")
@@ -59,8 +58,10 @@ if [ ! -O "$r" ] || [ -L "$r" ]; then
     echo "$r belongs to somebody else, or is a link" >&2
     exit 1
 fi
-mkdir "$d" &&
-head -c "$2" >"$d/stdin" && cat >"$d/command" && printf %s "$d"
+mkdir "$d" || exit
+head -c "$2" >"$d/stdin" && cat >"$d/command" && printf %s "$d" && exit
+rm -rf "$d"
+exit 1
 """
 )
 
@@ -104,36 +105,50 @@ class Report(Struct, frozen=True, kw_only=True):
         return self.started_at is not None
 
 
-async def stage(
-    host: Host, spec: JobSpec, *, after: Callable[[Callable[[], None]], Awaitable[None]] | None = None
-) -> str:
+class After(Protocol):
+    """Does what must come before, and then, in the same thread, ``write``; or nothing of both: see ``GroupCommit``."""
+
+    async def __call__(self, write: Callable[[], None], undo: Callable[[], None], /) -> None: ...
+
+
+async def stage(host: Host, spec: JobSpec, *, after: After | None = None) -> str:
     """Write the session's directory and return its absolute path on the host.
 
-    Args:
-        host: where.
-        spec: of which session.
-        after: does what must come before, and then, in the same thread, what it is given.
-
     Raises:
-        HostUnreachable: it could not be written. Nothing was submitted.
+        HostUnreachable: it could not be written. Nothing was submitted, and nothing is left where we can reach it.
     """
     command = render_command(spec)
     if after is None:
-        after = to_thread.run_sync
-    write, what = (lambda: None), "the state directory"
-    if host.home is not None:
-        directory = host.home / _PLACE / spec.token
-        write, what = (
-            partial(sessions_here.stage, directory, command, spec.stdin),
-            f"the home directory on {host.label}",
-        )
+        after = _at_once
+    if host.home is None:
+        with _answering(host, "the state directory", shield=True):
+            await after(_nothing, _nothing)
+        return await _stage_far(host, spec, command)
+    directory = host.home / _PLACE / spec.token
     # A thread left to itself would write after its caller has tidied up.
-    with _answering(host, what, shield=True):
-        await after(write)
-    await checkpoint_if_cancelled()
-    if host.home is not None:
-        return str(directory)
-    return await _run(host, _STAGE, spec.token, str(len(spec.stdin)), stdin=spec.stdin + command)
+    with _answering(host, f"the home directory on {host.label}", shield=True):
+        await after(
+            partial(sessions_here.stage, directory, command, spec.stdin), partial(sessions_here.remove, directory)
+        )
+    return str(directory)
+
+
+async def _at_once(write: Callable[[], None], _: Callable[[], None]) -> None:
+    await to_thread.run_sync(write)
+
+
+def _nothing() -> None:
+    pass
+
+
+async def _stage_far(host: Host, spec: JobSpec, command: bytes) -> str:
+    try:
+        result = await _ask(host, _STAGE, spec.token, str(len(spec.stdin)), stdin=spec.stdin + command)
+    except BaseException:  # it may be written, or half of it
+        with anyio.CancelScope(shield=True), suppress(HostError):
+            await remove(host, spec.token)
+        raise
+    return _text(host, result)
 
 
 async def read(host: Host, token: Token) -> Report:
@@ -209,11 +224,19 @@ def _answering(host: Host, what: str, *, shield: bool = False) -> Iterator[None]
         ) from error
 
 
-async def _run(host: Host, script: str, token: Token, *arguments: str, stdin: bytes = b"") -> str:
+async def _run(host: Host, script: str, token: Token) -> str:
+    return _text(host, await _ask(host, script, token))
+
+
+async def _ask(host: Host, script: str, token: Token, *arguments: str, stdin: bytes = b"") -> CommandResult:
+    argv = ["/bin/sh", "-c", script, "fxsched", token, *arguments]
     try:
-        result = await host.run(["/bin/sh", "-c", script, "fxsched", token, *arguments], stdin=stdin, deadline=DEADLINE)
+        return await host.run(argv, stdin=stdin, deadline=DEADLINE)
     except OutcomeUnknown as error:
         raise HostUnreachable(f"the home directory on {host.label} does not answer: {error}") from error
+
+
+def _text(host: Host, result: CommandResult) -> str:
     if result.exit_code:
         raise HostUnreachable(f"the session's directory cannot be used on {host.label}: {result.complaint}")
     return result.stdout.decode("utf-8", "surrogateescape")

@@ -25,8 +25,12 @@ def stage(directory: Path, command: bytes, stdin: bytes) -> None:
     """Make the session's directory, with what the command reads first and the command last: the job waits for it."""
     make_directory(directory.parent)
     os.mkdir(directory, 0o700)
-    write_new(f"{directory}/stdin", stdin)
-    write_new(f"{directory}/command", command)
+    try:
+        write_new(f"{directory}/stdin", stdin)
+        write_new(f"{directory}/command", command)
+    except BaseException:
+        remove(directory)
+        raise
 
 
 def read(directory: Path) -> bytes:

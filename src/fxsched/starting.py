@@ -60,7 +60,7 @@ class Watch:
         ask_at = begin + next(asks)
         seen_running = False
         while True:
-            report = await self._report()
+            report = await self._report_within(max(self._settle, deadline - anyio.current_time()))
             time = anyio.current_time()
             if report.started and not seen_running:
                 seen_running = True
@@ -77,7 +77,13 @@ class Watch:
                     break
             await anyio.sleep(max(0.0, min(0.1, deadline - time)))
         status, trouble = await self._last_status(until_end=ended)
-        return Start(status=status, report=await self._report(), trouble=trouble)
+        return Start(status=status, report=await self._report_within(self._settle), trouble=trouble)
+
+    async def _report_within(self, seconds: float) -> Report:
+        """Return the report; an empty one where the home directory hangs for so long."""
+        with anyio.move_on_after(seconds):
+            return await self._report()
+        return Report()
 
     async def _last_status(self, *, until_end: bool) -> tuple[JobStatus | None, str]:
         """Return the status that a launch ends with, within moments: its user waits.

@@ -23,6 +23,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 import anyio
+from anyio.lowlevel import checkpoint_if_cancelled
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -43,11 +44,12 @@ from fxsched.jobscript import render_script
 from fxsched.ledger import Entry, Ledger, Owner
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from fxsched.adapter import Adapter
     from fxsched.hosts import Host
     from fxsched.jobs import JobSpec
+    from fxsched.sessions import After
 
 _log = logging.getLogger("fxsched.submission")
 
@@ -73,6 +75,11 @@ class Timing(Struct, frozen=True, kw_only=True):
     settle_start: float = 3.0
     """How long a start script that runs may take to print that the session has started, or to fail."""
 
+    @property
+    def over(self) -> float:
+        """Seconds after which no submission goes on: it may wait, settle, and have files written and removed."""
+        return 2 * self.launch + 2 * sessions.DEADLINE
+
 
 class Submission:
     """The way of one spec to a settled outcome."""
@@ -82,7 +89,7 @@ class Submission:
         self._adapter = adapter
         self._ledger = ledger
         self._timing = timing
-        self._commits = GroupCommit(ledger.create)
+        self._commits = GroupCommit(ledger.create, lambda entry: ledger.forget(entry.token))
         self._turns = anyio.Semaphore(AT_ONCE, fast_acquire=True)
 
     async def run(self, spec: JobSpec) -> JobId:
@@ -97,22 +104,25 @@ class Submission:
         host = await self._adapter.host_for(spec.token)
         made = False
 
-        async def create(write: Callable[[], None]) -> None:
-            def follow() -> None:
-                nonlocal made
-                made = True
-                write()
-
-            await self._commits.run(entry, follow)
+        async def create(write: Callable[[], None], undo: Callable[[], None]) -> None:
+            nonlocal made
+            await self._commits.run(entry, write, undo)
+            made = True
 
         try:
-            public = await self._stage(host, spec, create)
+            directory = await self._stage(host, spec, create)
+        except BaseException:  # whatever bears the token is gone, or somebody else's
+            if made:
+                self._ledger.forget(spec.token)
+            raise
+        try:
+            public = public_spec(spec, directory, self._adapter)
             taken = anyio.current_time() - begin
+            await checkpoint_if_cancelled()
             await self._wait_for_turn()
         except BaseException:
-            if made:  # else the token may be somebody else's, and so what bears its name
-                with anyio.CancelScope(shield=True):
-                    await self.take_back(spec.token)
+            with anyio.CancelScope(shield=True):
+                await self.take_back(spec.token)
             raise
         try:
             with anyio.CancelScope(shield=True):
@@ -122,7 +132,7 @@ class Submission:
         return job
 
     async def _wait_for_turn(self) -> None:
-        """Wait for those that came before. None of them stays longer than it may, and so this one waits no longer."""
+        """Wait for those that came before. All that they do has a deadline, and so their turns end."""
         begin = anyio.current_time()
         await self._turns.acquire()
         if anyio.current_time() - begin > self._timing.launch:
@@ -206,17 +216,19 @@ class Submission:
             with suppress(SchedulerError, HostError, OutcomeUnknown):
                 await self._adapter.cancel(twin)
 
-    async def _stage(
-        self, host: Host, spec: JobSpec, after: Callable[[Callable[[], None]], Awaitable[None]]
-    ) -> JobSpec:
-        """Write what is private into the session's directory, and return what the adapter may see."""
+    async def _stage(self, host: Host, spec: JobSpec, after: After) -> str:
+        """Write what is private into the session's directory, and return its path."""
         reserved = self._adapter.reserved
         kept = {name: value for name, value in spec.environment.items() if not name.startswith(reserved)}
-        directory = await sessions.stage(host, replace(spec, environment=kept), after=after)
-        return public_spec(spec, directory, self._adapter)
+        return await sessions.stage(host, replace(spec, environment=kept), after=after)
 
     async def _submit_until_settled(self, spec: JobSpec, end: float) -> JobId:
-        for _ in range(_SUBMITS):
+        trouble = OutcomeUnknown(f"the session's files took all of the {self._timing.launch:g} s")
+        submits = 0
+        # What a submit came to must be found out too: another that leaves no time for it is not begun.
+        needed = 2 * self._timing.settle_pause / (1 - _SUBMIT_SHARE)
+        while submits < _SUBMITS and end - anyio.current_time() > (needed if submits else 0.0):
+            submits += 1
             try:
                 return await self._submit_once(spec, end)
             except OutcomeUnknown as error:
@@ -236,7 +248,7 @@ class Submission:
                 return job
             _log.warning("%s: it made no job", spec.token)
         raise SchedulerUnavailable(
-            f"{self._adapter.name} on cluster {self._cluster!r} answered none of {_SUBMITS} submissions, and none of "
+            f"{self._adapter.name} on cluster {self._cluster!r} answered none of {submits} submissions, and none of "
             f"them made a job. Try again later. The last trouble: {trouble}"
         )
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NoReturn
@@ -29,11 +31,12 @@ from fxsched.errors import (
     SubmitRejected,
     SubmitUnsettled,
 )
+from fxsched.files import now
 from fxsched.hosts import CommandResult, LocalHost
 from fxsched.hosts.opening import HostSettings
 from fxsched.hosts.scripted import ScriptedHost
-from fxsched.jobs import EndCause, JobId, JobSpec, JobState, Secret, SessionWait, Token, new_token
-from fxsched.ledger import Entry, Ledger, Owner
+from fxsched.jobs import EndCause, JobId, JobSpec, JobState, JobStatus, Secret, SessionWait, Token, new_token
+from fxsched.ledger import KEEP_ENDED, Entry, Ledger, Owner
 from fxsched.reconcile import settle_cut_off
 from fxsched.sessions import Report
 from fxsched.submission import AT_ONCE, Timing
@@ -99,6 +102,12 @@ def report(home: Path, token: Token, **reports: str) -> None:
 
 def sessions(home: Path) -> list[str]:
     return [path.name for path in home.glob(".local/state/fxsched/sessions/*")]
+
+
+def age(ledger: Ledger, token: Token, seconds: float) -> None:
+    """Let an entry have ended that long ago."""
+    past = time.time() - seconds
+    os.utime(ledger.state / "ledger" / "ended" / f"{token}.json", (past, past))
 
 
 def live(ledger: Ledger) -> list[Entry]:
@@ -240,6 +249,72 @@ async def test_a_job_whose_id_cannot_be_recorded_is_kept_and_found_by_its_token(
     await settle_cut_off(cluster)
     assert [(entry.token, entry.job, entry.owner) for entry in live(ledger)] == [(spec.token, "1", None)]
     assert (len(adapter.jobs), adapter.asked("cancel")) == (1, [])
+
+
+async def test_a_submission_on_another_host_is_nobody_s_business_while_it_may_go_on(
+    cluster: Cluster, ledger: Ledger
+) -> None:
+    entry = Entry(
+        token=new_token(), cluster="hpc", name="x", submitted_at=now(), owner=Owner(host="other", pid=1, ticks="1")
+    )
+    for seconds, settled in ((cluster.timing.launch * 2 + 30, 0), (cluster.timing.over + 1, 1)):
+        ledger.write(replace(entry, submitted_at=now() - timedelta(seconds=seconds)))
+        assert len(await settle_cut_off(cluster)) == settled
+
+
+@pytest.mark.parametrize("late", ["entry", "session"])
+async def test_files_that_are_written_too_late_are_taken_back(
+    adapter: MemoryAdapter, ledger: Ledger, home: Path, monkeypatch: pytest.MonkeyPatch, late: str
+) -> None:
+    thawed = threading.Event()
+    place, name = (Ledger, "create") if late == "entry" else (sessions_here, "stage")
+    function = getattr(place, name)
+
+    def frozen(*arguments: Any) -> object:
+        assert thawed.wait(20)
+        return function(*arguments)
+
+    monkeypatch.setattr(place, name, frozen)
+    monkeypatch.setattr("fxsched.sessions.DEADLINE", 0.2)
+    cluster = Cluster("hpc", adapter, ledger, timing=SHORT)
+    with pytest.raises(HostUnreachable, match=r"does not answer within 0\.2 s"):
+        await cluster.submit(a_spec())
+    thawed.set()
+    monkeypatch.undo()
+    with anyio.fail_after(20):
+        await cluster.submit(spec := a_spec())  # the thread of the first one is over when this one has its turn
+        while [entry.token for entry in live(ledger)] != [spec.token] or sessions(home) != [spec.token]:
+            await anyio.sleep(0.01)
+
+
+@pytest.mark.parametrize("far", [False, True])
+async def test_a_session_of_the_same_token_from_elsewhere_is_left_alone(
+    host: LocalHost, ledger: Ledger, home: Path, tmp_path: Path, far: bool
+) -> None:
+    host.home = None if far else host.home
+    spec = a_spec()
+    await Cluster("hpc", MemoryAdapter(host), ledger, timing=SHORT).submit(spec)
+    before = sorted(path.name for path in session(home, spec.token).iterdir())
+    other = Ledger(tmp_path / "elsewhere")
+    with pytest.raises(HostUnreachable, match="exists"):
+        await Cluster("hpc", MemoryAdapter(host), other, timing=SHORT).submit(spec)
+    assert sorted(path.name for path in session(home, spec.token).iterdir()) == before == ["command", "stdin"]
+    assert live(other) == []
+
+
+def test_a_name_that_cannot_be_written_is_refused() -> None:
+    with pytest.raises(InvalidRequest, match="name holds a character that cannot be written as UTF-8"):
+        JobSpec(token=new_token(), name="J\udcfcrgen", command=("true",))
+
+
+async def test_a_submit_that_leaves_no_time_to_look_for_its_job_is_not_begun(
+    adapter: MemoryAdapter, ledger: Ledger
+) -> None:
+    cluster = Cluster("hpc", adapter, ledger, timing=replace(SHORT, launch=1.0, settle_pause=0.15))
+    adapter.during_submit = anyio.sleep_forever
+    with pytest.raises(SchedulerUnavailable, match="answered none of 1 submissions, and none of them made a job"):
+        await cluster.submit(a_spec())
+    assert (live(ledger), adapter.jobs) == ([], {})
 
 
 # ── submit, unanswered ────────────────────────────────────────────────────────────────────────────────────────────
@@ -689,16 +764,75 @@ async def test_a_job_that_the_ledger_does_not_know_is_what_the_scheduler_says(
 
 
 async def test_what_is_left_of_old_sessions_is_removed_on_the_way(
-    cluster: Cluster, adapter: MemoryAdapter, ledger: Ledger, home: Path, monkeypatch: pytest.MonkeyPatch
+    cluster: Cluster, adapter: MemoryAdapter, ledger: Ledger, home: Path
 ) -> None:
     old, new = [await cluster.submit(a_spec()) for _ in range(2)]
     adapter.put(old.id, JobState.ENDED, cause=EndCause.COMPLETED)
     await cluster.status([old.id])
-    monkeypatch.setattr("fxsched.ledger.KEEP_ENDED", -60)
+    age(ledger, old.token, KEEP_ENDED + 60)
     adapter.put(new.id, JobState.ENDED, cause=EndCause.COMPLETED)
     await cluster.status([new.id])
     assert old.token not in sessions(home)
     assert ledger.by_job("hpc", frozenset([old.id])) == {}
+
+
+async def test_an_old_session_that_cannot_be_removed_is_remembered_until_it_can(
+    cluster: Cluster, adapter: MemoryAdapter, ledger: Ledger, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = [await cluster.submit(a_spec()) for _ in range(4)]
+    remove = sessions_here.remove
+
+    async def end(job: Job) -> None:
+        adapter.put(job.id, JobState.ENDED, cause=EndCause.COMPLETED)
+        await cluster.status([job.id])
+
+    def fail(directory: Path) -> None:
+        raise OSError(116, "Stale file handle")
+
+    for job in jobs[:2]:
+        await end(job)
+    for job in jobs[:2]:
+        age(ledger, job.token, KEEP_ENDED + 60)
+    monkeypatch.setattr(sessions_here, "remove", fail)
+    await end(jobs[2])
+    assert len(sessions(home)) == len(ledger.by_job("hpc", frozenset(job.id for job in jobs))) == 4
+    monkeypatch.setattr(sessions_here, "remove", remove)
+    age(ledger, jobs[0].token, 2 * KEEP_ENDED + 60)  # nobody could for so long: it is given up
+    await end(jobs[3])
+    assert set(sessions(home)) == {job.token for job in (jobs[0], *jobs[2:])}
+    assert ledger.by_job("hpc", frozenset(job.id for job in jobs[:2])) == {}
+
+
+async def test_a_cancel_that_another_process_writes_down_meanwhile_is_the_cause_of_the_end(
+    cluster: Cluster, adapter: MemoryAdapter, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = await cluster.submit(a_spec())
+    ask = adapter.status
+
+    async def asked(ids: frozenset[JobId]) -> Mapping[JobId, JobStatus]:
+        answers = await ask(ids)
+        (entry,) = Ledger(ledger.state).live("hpc")
+        Ledger(ledger.state).write(replace(entry, cancelled_at=now()))
+        return answers
+
+    monkeypatch.setattr(adapter, "status", asked)
+    del adapter.jobs[job.id]
+    await cluster.status([job.id])
+    monkeypatch.setattr(adapter, "status", ask)
+    status = (await cluster.status([job.id]))[job.id]
+    assert (status.state, status.cause) == (JobState.ENDED, EndCause.CANCELLED)
+
+
+async def test_a_process_that_was_stopped_while_it_asked_holds_up_nobody_for_long(
+    cluster: Cluster, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = await cluster.submit(a_spec())
+    await cluster.status([job.id])
+    monkeypatch.setattr(polling, "LOCK_PATIENCE", 0.3)
+    with (ledger.state / "poll" / "hpc.lock").open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with anyio.fail_after(10):
+            assert (await cluster.status([job.id], max_age=0))[job.id].state is JobState.QUEUED
 
 
 async def test_the_job_s_own_report_can_be_had(cluster: Cluster, home: Path) -> None:
@@ -955,6 +1089,35 @@ async def test_a_scheduler_that_cannot_be_asked_is_no_end_of_a_start(cluster: Cl
     start = await cluster.wait_for_start(job, 0.2, ready=printed)
     assert start.status is None
     assert start.trouble.startswith("cluster 'hpc': slurmctld is down. Try again later")
+
+
+async def test_a_ledger_that_cannot_be_read_for_a_moment_is_no_end_of_a_start(
+    cluster: Cluster, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = await cluster.submit(a_spec())
+    by_job = ledger.by_job
+    troubles = [LedgerError("Stale file handle")] * 3
+
+    def sometimes(*arguments: Any) -> dict[JobId, Entry]:
+        if troubles:
+            raise troubles.pop()
+        return by_job(*arguments)
+
+    monkeypatch.setattr(ledger, "by_job", sometimes)
+    start = await cluster.wait_for_start(job, 0, ready=printed)
+    assert (start.status, start.trouble) == (None, "Stale file handle")
+    await cluster.withdraw(job)
+    assert (await cluster.status([job.id]))[job.id].cause is EndCause.CANCELLED
+
+
+async def test_a_home_that_hangs_does_not_hold_up_a_start(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = await cluster.submit(a_spec())
+    hung = threading.Event()
+    monkeypatch.setattr(sessions_here, "read", lambda _: hung.wait(20))
+    with anyio.fail_after(10):
+        start = await cluster.wait_for_start(job, 0.2, ready=printed)
+    hung.set()
+    assert (start.report, start.status and start.status.state) == (Report(), JobState.QUEUED)
 
 
 async def test_a_scheduler_that_does_not_answer_does_not_hold_up_a_start(

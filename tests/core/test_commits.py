@@ -22,6 +22,8 @@ class Log:
     def __init__(self, *, opened: bool = False) -> None:
         self.commits: list[list[str]] = []
         self.followed: list[str] = []
+        self.undone: list[str] = []
+        self.revoked: list[str] = []
         self.gate = threading.Event()
         self.begun = threading.Event()
         if opened:
@@ -43,6 +45,12 @@ class Log:
 
         return follow
 
+    def group(self) -> GroupCommit[str]:
+        return GroupCommit(self.commit, self.revoked.append)
+
+    async def run(self, commits: GroupCommit[str], item: str) -> None:
+        await commits.run(item, self.follow(item), lambda: self.undone.append(item))
+
 
 async def begun(log: Log) -> None:
     while not log.begun.is_set():
@@ -52,19 +60,19 @@ async def begun(log: Log) -> None:
 async def test_one_task_is_committed_and_followed() -> None:
     log = Log(opened=True)
 
-    await GroupCommit(log.commit).run("a", log.follow("a"))
+    await log.run(log.group(), "a")
 
     assert (log.commits, log.followed) == ([["a"]], ["a"])
 
 
 async def test_tasks_that_come_while_it_is_at_work_are_committed_together() -> None:
     log = Log()
-    commits = GroupCommit(log.commit)
+    commits = log.group()
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(commits.run, "a", log.follow("a"))
+        tasks.start_soon(log.run, commits, "a")
         await begun(log)
         for name in ("b", "c"):
-            tasks.start_soon(commits.run, name, log.follow(name))
+            tasks.start_soon(log.run, commits, name)
         await anyio.wait_all_tasks_blocked()
         log.gate.set()
 
@@ -73,11 +81,11 @@ async def test_tasks_that_come_while_it_is_at_work_are_committed_together() -> N
 
 async def test_a_crowd_is_committed_in_portions() -> None:
     log = Log(opened=True)
-    commits = GroupCommit(log.commit)
+    commits = log.group()
     names = [f"{number:03}" for number in range(3 * MOST)]
     async with anyio.create_task_group() as tasks:
         for name in names:
-            tasks.start_soon(commits.run, name, log.follow(name))
+            tasks.start_soon(log.run, commits, name)
 
     assert sorted(log.followed) == sorted(name for turn in log.commits for name in turn) == names
     assert max(map(len, log.commits)) == MOST
@@ -86,12 +94,12 @@ async def test_a_crowd_is_committed_in_portions() -> None:
 @pytest.mark.parametrize(("item", "followed"), [("refused", ["a"]), ("bad", ["a", "bad"])])
 async def test_an_error_concerns_its_own_task_only(item: str, followed: list[str]) -> None:
     log = Log(opened=True)
-    commits = GroupCommit(log.commit)
+    commits = log.group()
     errors = []
 
     async def one(name: str) -> None:
         try:
-            await commits.run(name, log.follow(name))
+            await log.run(commits, name)
         except OSError as error:
             errors.append(error.strerror)
 
@@ -100,41 +108,46 @@ async def test_an_error_concerns_its_own_task_only(item: str, followed: list[str
         tasks.start_soon(one, "a")
 
     assert (errors, sorted(log.followed)) == ([item], followed)
+    assert log.revoked == ([item] if item == "bad" else [])  # nothing half done is left
 
 
 async def test_a_commit_that_fails_fails_every_task_of_its_turn_and_nothing_follows() -> None:
     log = Log(opened=True)
 
     with pytest.raises(OSError, match="Input/output error"):
-        await GroupCommit(log.commit).run("all fail", log.follow("all fail"))
+        await log.run(log.group(), "all fail")
 
     assert log.followed == []
 
 
 async def test_a_task_that_gives_up_does_not_keep_those_that_come_later() -> None:
     log = Log()
-    commits = GroupCommit(log.commit)
+    commits = log.group()
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(commits.run, "a", log.follow("a"))
+        tasks.start_soon(log.run, commits, "a")
         await begun(log)
         tasks.cancel_scope.cancel()
     log.gate.set()
 
-    await commits.run("b", log.follow("b"))
+    await log.run(commits, "b")
 
     assert "b" in log.followed
+    with anyio.fail_after(20):
+        while log.revoked != ["a"]:  # what its thread had begun is taken back
+            await anyio.sleep(0.01)
+    assert log.undone == ["a"]
 
 
 async def test_of_a_task_that_gives_up_before_its_turn_nothing_is_done() -> None:
     log = Log()
-    commits = GroupCommit(log.commit)
+    commits = log.group()
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(commits.run, "a", log.follow("a"))
+        tasks.start_soon(log.run, commits, "a")
         await begun(log)
         with anyio.move_on_after(0.05):
-            await commits.run("gone", log.follow("gone"))
+            await log.run(commits, "gone")
         log.gate.set()
 
-    await commits.run("b", log.follow("b"))
+    await log.run(commits, "b")
 
     assert (log.commits, log.followed) == ([["a"], ["b"]], ["a", "b"])

@@ -65,7 +65,7 @@ def test_a_later_entry_takes_the_place_of_the_token_s_former_one(ledger: Ledger)
 def test_a_ledger_that_was_never_written_is_empty(ledger: Ledger) -> None:
     assert list(ledger.live("hpc")) == []
     assert ledger.by_job("hpc", frozenset([JOB])) == {}
-    assert ledger.purge("hpc") == []
+    assert ledger.old("hpc") == []
 
 
 def test_an_entry_that_ends_is_no_longer_live_but_still_found(ledger: Ledger, tmp_path: Path) -> None:
@@ -129,7 +129,8 @@ def test_what_ended_long_ago_is_purged(ledger: Ledger, tmp_path: Path) -> None:
         age(tmp_path / "ledger" / "ended" / f"{entry.token}.json", KEEP_ENDED + 60)
     age(tmp_path / "ledger" / "ended" / f"{recent.token}.json", KEEP_ENDED - 60)
     age(tmp_path / "ledger" / "live" / f"{live.token}.json", KEEP_ENDED + 60)
-    assert ledger.purge("hpc") == [old.token]
+    assert ledger.old("hpc") == [old.token]
+    ledger.purge(old.token)
     assert files(tmp_path) == sorted(
         [f"ledger/ended/{recent.token}.json", f"ledger/ended/{elsewhere.token}.json", f"ledger/live/{live.token}.json"]
     )
@@ -328,7 +329,7 @@ def test_a_broken_entry_is_set_aside_and_harms_nobody(ledger: Ledger, tmp_path: 
     age(broken[1], KEEP_ENDED + 60)
     assert list(ledger.live("hpc")) == [entry]
     assert ledger.by_job("hpc", frozenset([JOB, JobId("9")])) == {JOB: entry}
-    assert ledger.purge("hpc") == []
+    assert ledger.old("hpc") == []
     assert [path.read_bytes() for path in ledger.bad()] == [content] * len(ledger.bad())
     assert len(ledger.bad()) == 2
 
