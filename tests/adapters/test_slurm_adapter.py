@@ -66,6 +66,15 @@ async def test_a_job_that_squeue_has_forgotten_is_in_the_accounts(accounting: Fa
     assert found == (id,)
 
 
+@pytest.mark.parametrize("word", ["RUNNING", "PENDING", "REQUEUED", "SUSPENDED"])
+async def test_a_job_that_lives_in_the_accounts_alone_is_gone(word: str) -> None:
+    """A runaway job: the controller has no such job, and the database never heard of its end."""
+    row = f"{ONE}|{word}|0:0|2026-11-22T15:20:28|2026-11-22T15:20:28|Unknown|n1|x\n"
+    answers = {"squeue": SLURM.result("30-squeue-j-unknown"), "sacct": CommandResult(0, row.encode(), b"")}
+
+    assert (await scripted(answers).status(frozenset([ONE])))[ONE].state is JobState.GONE
+
+
 async def test_without_accounts_it_is_gone(slurm: FakeSlurm) -> None:
     spec = slurm.spec("exit 3")
     id = await slurm.submit_spec(spec)
