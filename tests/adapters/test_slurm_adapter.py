@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from fxsched.errors import CommandNotFound, InvalidRequest, OutcomeUnknown, SchedulerUnavailable
+from fxsched.errors import CommandNotFound, InvalidRequest, OutcomeUnknown, SchedulerUnavailable, SubmitRejected
 from fxsched.hosts import CommandResult
 from fxsched.hosts.scripted import Command, ScriptedHost
 from fxsched.jobs import EndCause, JobId, JobSpec, JobState, new_token
@@ -167,6 +167,17 @@ async def test_the_site_s_own_options_come_before_the_profile_s() -> None:
     await adapter.submit(JobSpec(token=new_token(), native=("--comment=profile",)))
 
     assert commands(adapter)[0][-2:] == ("--comment=site", "--comment=profile")
+
+
+@pytest.mark.parametrize("whose", ["site", "profile"])
+async def test_a_cluster_among_the_native_words_is_refused_before_sbatch_runs(whose: str) -> None:
+    native = {whose: ("--clusters=east",)}
+    adapter = scripted({}, native=native.get("site", ()))
+
+    with pytest.raises(SubmitRejected, match=r"set options\.cluster"):
+        await adapter.submit(JobSpec(token=new_token(), native=native.get("profile", ())))
+
+    assert commands(adapter) == []
 
 
 @pytest.mark.parametrize("id", ["", "abc", "1,2", "-1", "1 2", "1;2", "1\n2", "٤٢"])
