@@ -37,7 +37,8 @@ CANCELLED: Final = ".cancelled"
 
 _ID: Final = re.compile(r"[0-9a-f]{64}")
 _HEADER: Final = re.compile(r"^CONTAINER ID\|NAMES\n", re.MULTILINE)
-_UNKNOWN: Final = re.compile(r"no such container:? ([0-9a-f]{64})\b|([0-9a-f]{64})\W+found: no such container", re.I)
+# Podman has quotation marks where it asks a service elsewhere (CONTAINER_HOST; pkg/domain/infra/tunnel/containers.go).
+_UNKNOWN: Final = re.compile(r'no such container:? "?([0-9a-f]{64})\b|([0-9a-f]{64})\W+found: no such container', re.I)
 
 # An engine's word → ours. A word that is not here is a live state.
 _STATES: Final = {

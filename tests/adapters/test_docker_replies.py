@@ -190,6 +190,16 @@ def test_a_container_that_the_engine_denies_is_gone(row: dict[str, Any]) -> None
     assert parse_inspect([id], result(row), engine(row)) == {id: None}
 
 
+def test_a_container_that_a_podman_elsewhere_denies_is_gone() -> None:
+    """Through CONTAINER_HOST, Podman puts the id in quotation marks."""
+    other = JobId("b" * 64)
+    denied = (
+        f'error inspecting object: no such container "{other}"\nError: inspecting object: no such container "{ID}"\n'
+    )
+
+    assert parse_inspect([ID, other], inspected(rc=125, stderr=denied), "Podman") == {ID: None, other: None}
+
+
 @pytest.mark.parametrize(
     "row", [row for row in recorded("inspect") if re.match(r"\w-(down|closed|close|500|html|denied)-", row["name"])],
     ids=lambda row: row["name"],
