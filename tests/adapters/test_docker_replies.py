@@ -249,7 +249,9 @@ def test_a_row_that_cannot_be_read_spoils_only_itself() -> None:
     ],
 )
 def test_an_engine_s_word_becomes_a_state_and_one_that_no_table_knows_is_alive(word: str, state: JobState) -> None:
-    found = status(row_of(status=word))
+    times = {"started": "0001-01-01T00:00:00Z"} if state is JobState.QUEUED else {}
+
+    found = status(row_of(status=word, **times))
 
     assert (found.state, found.native_state) == (state, word)
     assert (found.cause is None) == (state is not JobState.ENDED)
@@ -288,6 +290,23 @@ def test_the_cause_of_an_end(members: dict[str, Any], cause: EndCause, signal: i
     found = status(row_of(**ENDED | members))
 
     assert (found.state, found.cause, found.signal) == (JobState.ENDED, cause, signal)
+
+
+@pytest.mark.parametrize("word", ["exited", "created", "configured", "stopped", "dead"])
+def test_an_end_that_nobody_saw_has_no_exit_code_and_no_cause_of_its_own(word: str) -> None:
+    """After a reboot, Podman knows of a container that ran only that it started, and shows an exit code of 0."""
+    found = status(row_of(status=word))
+    cancelled = status(row_of(status=word, name="x.cancelled"))
+
+    assert (found.state, found.cause, found.exit_code, found.ended_at) == (JobState.ENDED, EndCause.UNKNOWN, None, None)
+    assert found.reason == "Docker did not see its end; its host may have been restarted."
+    assert (cancelled.state, cancelled.cause, cancelled.exit_code) == (JobState.ENDED, EndCause.CANCELLED, None)
+
+
+def test_an_end_that_was_seen_is_known_though_podman_shows_the_container_as_just_made() -> None:
+    found = status(row_of(**ENDED | {"status": "created", "code": 3}))
+
+    assert (found.state, found.cause, found.exit_code) == (JobState.ENDED, EndCause.FAILED, 3)
 
 
 def test_times_are_read_to_the_microsecond_whatever_their_zone() -> None:
