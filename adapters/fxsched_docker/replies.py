@@ -65,6 +65,7 @@ _SIGNALLED: Final = (143, 137)
 
 _NOT_REACHED: Final = (
     "Cannot connect to the Docker daemon",
+    "failed to connect to the docker API",  # the client 29
     "permission denied while trying to connect",
     "Cannot connect to Podman",
     "unable to connect to Podman",

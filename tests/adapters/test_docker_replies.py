@@ -122,6 +122,22 @@ def test_the_reason_of_a_refusal_is_quoted() -> None:
     ]
 
 
+def test_a_daemon_that_the_client_29_cannot_reach_was_asked_for_nothing() -> None:
+    where = "unix:///var/run/docker.sock"
+    words = (
+        f"failed to connect to the docker API at {where}; check if the path is correct and if the daemon is running: "
+        "dial unix /var/run/docker.sock: connect: no such file or directory\n"
+    )
+    run = CommandResult(125, b"", f"docker: {words}\nRun 'docker run --help' for more information\n".encode())
+
+    with pytest.raises(SchedulerUnavailable, match="No job was submitted"):
+        parse_submit(run, "Docker")
+    with pytest.raises(SchedulerUnavailable, match="Nothing was cancelled"):
+        check_end(ID, CommandResult(1, b"", words.encode()), "Docker")
+    with pytest.raises(OutcomeUnknown):
+        parse_submit(CommandResult(125, f"{ID}\n".encode(), run.stderr), "Docker")
+
+
 def test_a_daemon_that_goes_away_between_making_and_starting_leaves_the_outcome_open() -> None:
     down = RECORDED.row("D-down-run")
 
