@@ -37,7 +37,8 @@ CANCELLED: Final = ".cancelled"
 
 _ID: Final = re.compile(r"[0-9a-f]{64}")
 _HEADER: Final = re.compile(r"^CONTAINER ID\|NAMES\n", re.MULTILINE)
-_UNKNOWN: Final = re.compile(r"no such container:? ([0-9a-f]{64})\b|([0-9a-f]{64})\W+found: no such container", re.I)
+# Podman has quotation marks where it asks a service elsewhere (CONTAINER_HOST; pkg/domain/infra/tunnel/containers.go).
+_UNKNOWN: Final = re.compile(r'no such container:? "?([0-9a-f]{64})\b|([0-9a-f]{64})\W+found: no such container', re.I)
 
 # An engine's word → ours. A word that is not here is a live state.
 _STATES: Final = {
@@ -64,6 +65,7 @@ _SIGNALLED: Final = (143, 137)
 
 _NOT_REACHED: Final = (
     "Cannot connect to the Docker daemon",
+    "failed to connect to the docker API",  # the client 29
     "permission denied while trying to connect",
     "Cannot connect to Podman",
     "unable to connect to Podman",
@@ -192,17 +194,20 @@ def status_of(id: JobId, container: Container, engine: str, now: datetime) -> Jo
     """Return what a container is for us."""
     state = container.state
     ours, reason, cause = _STATES.get(state.status, JobState.RUNNING), "", None
+    started, ended = _time(state.started_at), _time(state.finished_at)
+    if ours is JobState.QUEUED and started:
+        ours = JobState.ENDED  # after a reboot, some releases of Podman show what had run as if it were just made
     if ours is JobState.QUEUED:
         reason = "Its container is made, but not started."
         if state.error or now - container.created > _NEVER_STARTED:
             ours, cause = JobState.ENDED, EndCause.REJECTED
             reason = reasons.said(engine, state.error) or "Its container was made, but never started."
-    started, ended = _time(state.started_at), _time(state.finished_at)
     if state.status == "stopped" and ended and now - ended < _CLEANING:
         ours = JobState.RUNNING
-    code = state.exit_code if ours is JobState.ENDED and started else None
+    code = state.exit_code if ours is JobState.ENDED and started and ended else None
     if ours is JobState.ENDED and started:
         cause = _cause(container, started, ended)
+        reason = "" if ended else f"{engine} did not see its end; its host may have been restarted."
     if ours is not JobState.ENDED:
         ended = None
     elif started and ended:
@@ -226,12 +231,17 @@ def status_of(id: JobId, container: Container, engine: str, now: datetime) -> Jo
 
 
 def _cause(container: Container, started: datetime, ended: datetime | None) -> EndCause:
-    """An engine knows the exit code and whether memory ran out; the rest is in labels and in the name."""
+    """An engine knows the exit code and whether memory ran out; the rest is in labels and in the name.
+
+    Of an end without a time it knows nothing: it was not there, and the exit code 0 that it shows is no exit code.
+    """
     state = container.state
     if container.cancelled:
         return EndCause.CANCELLED
+    if not ended:
+        return EndCause.UNKNOWN
     walltime = (container.labels or {}).get("fxsched.walltime", "")
-    if ended and re.fullmatch("[1-9][0-9]{0,9}", walltime):
+    if re.fullmatch("[1-9][0-9]{0,9}", walltime):
         late = _LATE if state.exit_code in _SIGNALLED else timedelta()
         if ended - started + late >= timedelta(seconds=int(walltime)):
             return EndCause.WALLTIME

@@ -99,6 +99,9 @@ class SlurmAdapter(Adapter):
 
         For more than a few ids, one squeue for all jobs of the user is cheaper than the list; what it does not know is
         then asked for by id, since it may be somebody else's.
+
+        Of sacct only ends are believed. squeue knows every live job; what sacct alone calls live is a runaway job
+        (sacctmgr(1)), of whose end the accounts have not heard, and would live for ever.
         """
         for id in ids:
             if not _ID.fullmatch(id):
@@ -112,7 +115,8 @@ class SlurmAdapter(Adapter):
             found |= await self._squeue_by_id(missing[begin : begin + CHUNK])
         forgotten = ids - found.keys()
         if forgotten:
-            found |= _only(forgotten, await self._sacct(forgotten))
+            accounts = _only(forgotten, await self._sacct(forgotten))
+            found |= {id: status for id, status in accounts.items() if status.state is JobState.ENDED}
         return {id: found.get(id) or JobStatus(id=id, state=JobState.GONE, source="squeue") for id in ids}
 
     async def cancel(self, id: JobId) -> None:

@@ -1,6 +1,6 @@
 """What sbatch, squeue and sacct print → ids, statuses, errors. Pure.
 
-Sources: squeue(1), sacct(1), and what Slurm 22.05.8 was seen to print.
+Sources: squeue(1), sacct(1), slurm_errno.c, and what Slurm 22.05.8 was seen to print.
 """
 
 from __future__ import annotations
@@ -64,12 +64,26 @@ _STATES: Final[dict[str, tuple[JobState, EndCause | None]]] = {
     "PREEMPTED": (JobState.ENDED, EndCause.PREEMPTED),
 }
 
-# A command that says one of these may have worked: the request had been sent. 22.05.8 says the first while its
-# controller hangs, and runs the job when it goes on.
-_MAYBE_TAKEN: Final = ("timed out", "Zero Bytes", "Unexpected message received", "Communication connection failure")
-# These come before anything is sent, or with the controller's assurance that it took nothing.
+# A command that says one of these may have worked: the request had been sent, or it is not said how far it came
+# (slurm_errno.c). 22.05.8 says the first while its controller hangs, and runs the job when it goes on.
+_MAYBE_TAKEN: Final = (
+    "timed out",
+    "Zero Bytes",
+    "Unexpected message received",
+    "Communication connection failure",
+    "receive failure",
+    "shutdown failure",
+    "Connection reset",
+    "Broken pipe",
+    "Incomplete packet",
+    "Header lengths are longer than data received",
+    "Insane message length",
+    "Unspecified error",
+)
+# These come before the whole request is sent, or with the controller's assurance that it took nothing.
 _NOT_TAKEN: Final = (
-    "Unable to contact slurm controller",
+    "Unable to contact slurm controller (connect failure)",
+    "Unable to contact slurm controller (send failure)",
     "temporarily unable to accept job",
     "Resource temporarily unavailable",
     "Munge encode failed",

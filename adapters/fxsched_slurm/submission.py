@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, Final
 
 from fxsched.errors import SubmitRejected
 from fxsched.units import MIB, ceil_div
 
 if TYPE_CHECKING:
     from fxsched.jobs import JobSpec
+
+# --clusters, --cluster, each beginning of them that sbatch may take for them, and -M, also behind flags of one letter.
+# --cluster-constraint is another option.
+_CLUSTERS: Final = re.compile(r"--clu?s?t?e?r?s?(?:=.*)?|-[HIOQWsv]*M.*", re.DOTALL)
 
 
 def sbatch_options(spec: JobSpec) -> list[str]:
@@ -18,12 +23,16 @@ def sbatch_options(spec: JobSpec) -> list[str]:
     on each node and time in minutes; both round up. The administrator's native options come last, where they win.
 
     Raises:
-        SubmitRejected: the native options do not begin with an option.
+        SubmitRejected: the native options do not begin with an option, or name a cluster: the job would be on another
+            than the one that is asked for it afterwards.
     """
     if spec.native and not spec.native[0].startswith("-"):
         raise SubmitRejected(
             f"native begins with {spec.native[0]!r}, which sbatch would take for a script: begin with an option"
         )
+    for word in spec.native:
+        if _CLUSTERS.fullmatch(word):
+            raise SubmitRejected(f"native has {word!r}, but no other command would look there: set options.cluster")
     needs = spec.resources
     options = {
         "job-name": spec.job_name,

@@ -199,6 +199,20 @@ async def test_a_job_that_ends_before_its_walltime_ended_by_itself(site: FakeDoc
     assert (await site.ended(id)).cause is EndCause.FAILED
 
 
+async def test_of_an_end_that_the_engine_did_not_see_the_job_s_own_word_counts(site: FakeDocker) -> None:
+    cluster = site.cluster()
+    job = await cluster.submit(JobSpec(token=new_token(), command=("sh", "-c", "exit 3")))
+    await site.ended(job.id)
+    with site.simulation as simulation:
+        [container] = simulation.jobs.values()
+        container.ended, container.exit_code = None, 0
+
+    status = (await cluster.status([job.id]))[job.id]
+
+    assert (status.state, status.cause, status.exit_code) == (JobState.ENDED, EndCause.FAILED, 3)
+    assert status.source == "session"
+
+
 # ── cancel ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 

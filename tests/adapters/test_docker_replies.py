@@ -122,6 +122,22 @@ def test_the_reason_of_a_refusal_is_quoted() -> None:
     ]
 
 
+def test_a_daemon_that_the_client_29_cannot_reach_was_asked_for_nothing() -> None:
+    where = "unix:///var/run/docker.sock"
+    words = (
+        f"failed to connect to the docker API at {where}; check if the path is correct and if the daemon is running: "
+        "dial unix /var/run/docker.sock: connect: no such file or directory\n"
+    )
+    run = CommandResult(125, b"", f"docker: {words}\nRun 'docker run --help' for more information\n".encode())
+
+    with pytest.raises(SchedulerUnavailable, match="No job was submitted"):
+        parse_submit(run, "Docker")
+    with pytest.raises(SchedulerUnavailable, match="Nothing was cancelled"):
+        check_end(ID, CommandResult(1, b"", words.encode()), "Docker")
+    with pytest.raises(OutcomeUnknown):
+        parse_submit(CommandResult(125, f"{ID}\n".encode(), run.stderr), "Docker")
+
+
 def test_a_daemon_that_goes_away_between_making_and_starting_leaves_the_outcome_open() -> None:
     down = RECORDED.row("D-down-run")
 
@@ -190,6 +206,16 @@ def test_a_container_that_the_engine_denies_is_gone(row: dict[str, Any]) -> None
     assert parse_inspect([id], result(row), engine(row)) == {id: None}
 
 
+def test_a_container_that_a_podman_elsewhere_denies_is_gone() -> None:
+    """Through CONTAINER_HOST, Podman puts the id in quotation marks."""
+    other = JobId("b" * 64)
+    denied = (
+        f'error inspecting object: no such container "{other}"\nError: inspecting object: no such container "{ID}"\n'
+    )
+
+    assert parse_inspect([ID, other], inspected(rc=125, stderr=denied), "Podman") == {ID: None, other: None}
+
+
 @pytest.mark.parametrize(
     "row", [row for row in recorded("inspect") if re.match(r"\w-(down|closed|close|500|html|denied)-", row["name"])],
     ids=lambda row: row["name"],
@@ -239,7 +265,9 @@ def test_a_row_that_cannot_be_read_spoils_only_itself() -> None:
     ],
 )
 def test_an_engine_s_word_becomes_a_state_and_one_that_no_table_knows_is_alive(word: str, state: JobState) -> None:
-    found = status(row_of(status=word))
+    times = {"started": "0001-01-01T00:00:00Z"} if state is JobState.QUEUED else {}
+
+    found = status(row_of(status=word, **times))
 
     assert (found.state, found.native_state) == (state, word)
     assert (found.cause is None) == (state is not JobState.ENDED)
@@ -278,6 +306,23 @@ def test_the_cause_of_an_end(members: dict[str, Any], cause: EndCause, signal: i
     found = status(row_of(**ENDED | members))
 
     assert (found.state, found.cause, found.signal) == (JobState.ENDED, cause, signal)
+
+
+@pytest.mark.parametrize("word", ["exited", "created", "configured", "stopped", "dead"])
+def test_an_end_that_nobody_saw_has_no_exit_code_and_no_cause_of_its_own(word: str) -> None:
+    """After a reboot, Podman knows of a container that ran only that it started, and shows an exit code of 0."""
+    found = status(row_of(status=word))
+    cancelled = status(row_of(status=word, name="x.cancelled"))
+
+    assert (found.state, found.cause, found.exit_code, found.ended_at) == (JobState.ENDED, EndCause.UNKNOWN, None, None)
+    assert found.reason == "Docker did not see its end; its host may have been restarted."
+    assert (cancelled.state, cancelled.cause, cancelled.exit_code) == (JobState.ENDED, EndCause.CANCELLED, None)
+
+
+def test_an_end_that_was_seen_is_known_though_podman_shows_the_container_as_just_made() -> None:
+    found = status(row_of(**ENDED | {"status": "created", "code": 3}))
+
+    assert (found.state, found.cause, found.exit_code) == (JobState.ENDED, EndCause.FAILED, 3)
 
 
 def test_times_are_read_to_the_microsecond_whatever_their_zone() -> None:

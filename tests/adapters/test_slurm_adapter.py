@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from fxsched.errors import CommandNotFound, InvalidRequest, OutcomeUnknown, SchedulerUnavailable
+from fxsched.errors import CommandNotFound, InvalidRequest, OutcomeUnknown, SchedulerUnavailable, SubmitRejected
 from fxsched.hosts import CommandResult
 from fxsched.hosts.scripted import Command, ScriptedHost
 from fxsched.jobs import EndCause, JobId, JobSpec, JobState, new_token
@@ -64,6 +64,15 @@ async def test_a_job_that_squeue_has_forgotten_is_in_the_accounts(accounting: Fa
     assert (status.state, status.cause, status.exit_code) == (JobState.ENDED, EndCause.FAILED, 3)
     assert status.source == "sacct"
     assert found == (id,)
+
+
+@pytest.mark.parametrize("word", ["RUNNING", "PENDING", "REQUEUED", "SUSPENDED"])
+async def test_a_job_that_lives_in_the_accounts_alone_is_gone(word: str) -> None:
+    """A runaway job: the controller has no such job, and the database never heard of its end."""
+    row = f"{ONE}|{word}|0:0|2026-11-22T15:20:28|2026-11-22T15:20:28|Unknown|n1|x\n"
+    answers = {"squeue": SLURM.result("30-squeue-j-unknown"), "sacct": CommandResult(0, row.encode(), b"")}
+
+    assert (await scripted(answers).status(frozenset([ONE])))[ONE].state is JobState.GONE
 
 
 async def test_without_accounts_it_is_gone(slurm: FakeSlurm) -> None:
@@ -158,6 +167,17 @@ async def test_the_site_s_own_options_come_before_the_profile_s() -> None:
     await adapter.submit(JobSpec(token=new_token(), native=("--comment=profile",)))
 
     assert commands(adapter)[0][-2:] == ("--comment=site", "--comment=profile")
+
+
+@pytest.mark.parametrize("whose", ["site", "profile"])
+async def test_a_cluster_among_the_native_words_is_refused_before_sbatch_runs(whose: str) -> None:
+    native = {whose: ("--clusters=east",)}
+    adapter = scripted({}, native=native.get("site", ()))
+
+    with pytest.raises(SubmitRejected, match=r"set options\.cluster"):
+        await adapter.submit(JobSpec(token=new_token(), native=native.get("profile", ())))
+
+    assert commands(adapter) == []
 
 
 @pytest.mark.parametrize("id", ["", "abc", "1,2", "-1", "1 2", "1;2", "1\n2", "٤٢"])

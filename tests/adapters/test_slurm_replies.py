@@ -105,6 +105,38 @@ def test_a_failed_submit_is_a_refusal_in_slurm_s_words_unless_slurm_could_not_be
     assert "\n" not in str(raised.value)
 
 
+LOST = [
+    "Unable to contact slurm controller (receive failure)",
+    "Unable to contact slurm controller (shutdown failure)",
+    "Message receive failure",
+    "Connection reset by peer",
+    "Broken pipe",
+    "Incomplete packet",
+    "Header lengths are longer than data received",
+    "Insane message length",
+    "Unspecified error",
+]
+NOT_SENT = [f"Unable to contact slurm controller ({step} failure)" for step in ("connect", "send")]
+
+
+@pytest.mark.parametrize(
+    ("reason", "kind"),
+    [*((text, OutcomeUnknown) for text in LOST), *((text, SchedulerUnavailable) for text in NOT_SENT)],
+)
+def test_a_request_that_was_sent_may_have_been_taken_though_its_answer_was_lost(
+    reason: str, kind: type[FxschedError]
+) -> None:
+    sbatch = SLURM.row("76-down-sbatch")["stderr"].replace(
+        "Unable to contact slurm controller (connect failure)", reason
+    )
+    scancel = f"scancel: error: Kill job error on job id 7: {reason}\n"
+
+    with pytest.raises(kind, match=re.escape(reason)):
+        parse_submit(CommandResult(1, b"", sbatch.encode()))
+    with pytest.raises(kind, match=re.escape(reason)):
+        check_cancel(JobId("7"), CommandResult(1, b"", scancel.encode()))
+
+
 def test_an_sbatch_that_was_killed_may_have_made_a_job() -> None:
     with pytest.raises(OutcomeUnknown, match="killed by signal 9"):
         parse_submit(CommandResult(137, b"", b""))

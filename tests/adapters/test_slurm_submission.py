@@ -101,3 +101,18 @@ def test_the_administrator_s_own_options_come_last_where_they_win() -> None:
 def test_a_native_word_that_sbatch_would_take_for_a_script_is_refused() -> None:
     with pytest.raises(SubmitRejected, match=r"'run\.sh'"):
         sbatch_options(JobSpec(token=new_token(), native=("run.sh",)))
+
+
+@pytest.mark.parametrize(
+    "word", ["--clusters=b", "--clusters", "--cluster=b", "--clus=b", "--cl=b", "-M", "-Mb", "-M=b", "-HM", "-HsMb"]
+)
+def test_a_native_word_that_names_another_cluster_than_is_asked_afterwards_is_refused(word: str) -> None:
+    with pytest.raises(SubmitRejected, match=rf"'{word}'.*set options\.cluster"):
+        sbatch_options(JobSpec(token=new_token(), native=("--hold", word, "b")))
+
+
+@pytest.mark.parametrize(
+    "word", ["--cluster-constraint=gpu", "--cluster-c=gpu", "--comment=-M", "-JMatlab", "-pM", "-C", "-m", "--mem=1M"]
+)
+def test_a_native_word_that_only_looks_like_a_cluster_is_passed_on(word: str) -> None:
+    assert sbatch_options(JobSpec(token=new_token(), native=(word,)))[-1] == word
