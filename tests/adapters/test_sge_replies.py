@@ -378,6 +378,41 @@ def test_further_codes_of_the_accounts(fields: dict[str, str], cause: EndCause) 
     assert bool(status.reason) == (cause is EndCause.NODE_FAILURE or fields.get("failed", "")[:3] in ("8  ", "250"))
 
 
+OVER = {"failed": "37  : qmaster enforced h_rt, h_cpu, or h_vmem limit", "exit_status": "137   (Killed)", "slots": "8"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "cause"),
+    [
+        ({"category": "-l h_rt=9,h_vmem=2G -pe smp 8", "ru_wallclock": "10s", "maxvmem": "3.100GB"}, EndCause.WALLTIME),
+        ({"category": "-l h_rt=9,h_vmem=2G -pe smp 8", "ru_wallclock": "10s", "maxvmem": "16.1GB"}, EndCause.WALLTIME),
+        ({"category": "-l h_rt=9,h_vmem=2G -pe smp 8", "ru_wallclock": "8s", "maxvmem": "16.1GB"}, EndCause.MEMORY),
+        ({"category": "-l h_vmem=2G -pe smp 8", "ru_wallclock": "8s", "maxvmem": "3.100GB"}, EndCause.WALLTIME),
+        ({"category": "-l h_rt=0:1:30,h_vmem=1K", "ru_wallclock": "91s", "maxvmem": "1.0GB"}, EndCause.WALLTIME),
+        ({"category": "-l h_rt=0:1:30,h_vmem=1K", "ru_wallclock": "89s", "maxvmem": "1.0GB"}, EndCause.MEMORY),
+        (
+            {"category": "-l h_rt=9,h_vmem=1K", "end_time": "Sun Nov 22 15:40:24 2026", "maxvmem": "1GB"},
+            EndCause.WALLTIME,
+        ),
+        (
+            {"category": "-l h_rt=9,h_vmem=1K", "end_time": "Sun Nov 22 15:40:23 2026", "maxvmem": "1GB"},
+            EndCause.MEMORY,
+        ),
+    ],
+)
+def test_a_limit_is_that_of_time_if_it_was_up_and_memory_is_the_whole_job_s(
+    fields: dict[str, str], cause: EndCause
+) -> None:
+    assert parse_accounts(account(**OVER, **fields))[JobId("7")].cause is cause
+
+
+def test_memory_that_is_counted_per_job_is_not_multiplied_by_its_slots() -> None:
+    text = account(**OVER, category="-l h_vmem=2G -pe smp 8", maxvmem="2.100GB")
+
+    assert parse_accounts(text, "slot")[JobId("7")].cause is EndCause.WALLTIME
+    assert parse_accounts(text, "job")[JobId("7")].cause is EndCause.MEMORY
+
+
 def test_the_code_that_stands_for_99_and_100_is_left_to_the_job_s_own_report() -> None:
     status = parse_accounts(account(exit_status="101"))[JobId("7")]
 
