@@ -1,11 +1,13 @@
 """What qacct prints → how jobs ended. Pure.
 
-Sources: qacct(1), accounting(5), sge_status(5), and what Grid Engine 8.1.9 was seen to print.
+Sources: qacct(1), accounting(5), sge_status(5), what Grid Engine 8.1.9 was seen to print, and what users of Univa's
+published of theirs, which could not be run.
 """
 
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -26,6 +28,8 @@ _KILLED: Final = 128 + 9
 _TERMINATED: Final = 128 + 15
 """With this code, our job scripts end when they are sent TERM."""
 _SIGNALS: Final = 64
+# Univa's codes 44 (h_rt), 47 (h_rss) and 52 (cgroups) stand for one limit each.
+_ENFORCED: Final = re.compile(r"\benforced (h_rt|h_vmem|h_rss|memory) limit")
 # Codes of qacct's "failed" that have a meaning of their own; the words of all others are quoted.
 _LIMIT: Final = 37
 _RUN_AGAIN: Final = (24, 25)
@@ -64,10 +68,10 @@ def _account(id: JobId, fields: dict[str, str], memory_per: Literal["slot", "job
     code = _number(failed)
     status = _number(fields["exit_status"].partition(" ")[0])
     started = _date(fields.get("start_time", ""))
-    if code == _LIMIT:
-        cause, reason, signal = _limit(fields, memory_per), "", None
-    else:
-        cause, reason, signal = _cause(code, words, status)
+    limit = _limit(code, words, fields, memory_per)
+    cause, reason, signal = (limit, "", None) if limit else _cause(code, words, status)
+    if not limit and fields.get("deleted_by", "") not in ("", "NONE"):  # only Univa's notes it
+        cause, reason = EndCause.CANCELLED, ""
     exit_code = None if signal or started is None or status == STAND_IN else status
     return JobStatus(
         id=id,
@@ -104,12 +108,17 @@ def _cause(code: int | None, words: str, status: int | None) -> tuple[EndCause, 
     return cause, reasons.said("Grid Engine", f"failed {words.strip()}" if words.strip() else ""), None
 
 
-def _limit(fields: dict[str, str], memory_per: Literal["slot", "job"]) -> EndCause:
-    """Return which limit it was: one code stands for time and memory.
+def _limit(code: int | None, words: str, fields: dict[str, str], memory_per: Literal["slot", "job"]) -> EndCause | None:
+    """Return which limit ended the job, if one did: where the words do not name it, one code stands for all.
 
     ``maxvmem`` is the whole job's. So is the limit: the shepherd of 8.1.9 multiplies ``h_vmem`` by the slots, unless
     its complex counts for the job.
     """
+    named = _ENFORCED.search(words)
+    if named:
+        return EndCause.WALLTIME if named[1] == "h_rt" else EndCause.MEMORY
+    if code != _LIMIT:
+        return None
     time = _TIME.fullmatch(_asked("h_rt", fields))
     if time:
         hours, minutes, seconds = (int(part or 0) for part in time.groups())
@@ -123,8 +132,8 @@ def _limit(fields: dict[str, str], memory_per: Literal["slot", "job"]) -> EndCau
 
 
 def _asked(name: str, fields: dict[str, str]) -> str:
-    """Return how much of a resource was asked for; nothing where it was not."""
-    found = re.findall(rf"-l (?:\S*,)?{name}=([^\s,]+)", fields.get("category", ""))
+    """Return how much of a resource was asked for; nothing where it was not. Univa's has no category."""
+    found = re.findall(rf"-l (?:\S*,)?{name}=([^\s,]+)", fields.get("category") or fields.get("submit_cmd", ""))
     return found[-1] if found else ""
 
 
@@ -147,8 +156,8 @@ def _size(text: str) -> float:
 
 
 def _date(text: str) -> datetime | None:
-    """Return a time as qacct prints it under ``TZ=UTC`` and ``LC_ALL=C``; None for ``-/-``."""
-    try:
-        return datetime.strptime(text, "%a %b %d %H:%M:%S %Y").replace(tzinfo=UTC)
-    except ValueError:
-        return None
+    """Return a time as qacct prints it under ``TZ=UTC`` and ``LC_ALL=C``, or Univa's; None for ``-/-``."""
+    for form in ("%a %b %d %H:%M:%S %Y", "%m/%d/%Y %H:%M:%S.%f"):
+        with suppress(ValueError):
+            return datetime.strptime(text, form).replace(tzinfo=UTC)
+    return None
