@@ -27,9 +27,11 @@ if TYPE_CHECKING:
 
 
 class Dialect(Struct, frozen=True, kw_only=True):
-    """What differs between OpenPBS and Torque, in numbers."""
+    """What differs between OpenPBS and Torque."""
 
     name: str
+    id: re.Pattern[str]
+    """What an id looks like, alone on its line."""
     unknown: int
     """Exit code for a job that is not known."""
     over: frozenset[int]
@@ -40,10 +42,13 @@ class Dialect(Struct, frozen=True, kw_only=True):
     """Exit statuses that PBS makes up for a job that did not end by itself: the cause, and a sentence."""
 
 
+_NUMBER: Final = r"\d+(?:\[\d*\])?"
+_SERVER: Final = r"\.[A-Za-z0-9][\w.-]*"
 _NEVER_STARTED: Final = (EndCause.FAILED, COULD_NOT_START)
 
 OPENPBS: Final = Dialect(
     name="PBS",
+    id=re.compile(_NUMBER + _SERVER, re.ASCII),
     unknown=153,
     over=frozenset({35, 168}),  # 15139 has finished; 15016, 23.06 of one that finishes
     unsure=frozenset({162, 163, 183, 208}),  # system, internal, protocol (a lost connection), DIS protocol
@@ -61,6 +66,8 @@ OPENPBS: Final = Dialect(
 
 TORQUE: Final = Dialect(
     name="Torque",
+    # Without its server where display_job_server_suffix is false: get_job_id() in req_quejob.c of Torque 6.1.
+    id=re.compile(f"{_NUMBER}(?:{_SERVER})?", re.ASCII),
     unknown=153,
     over=frozenset({170}),  # 15018, "invalid state for job - COMPLETE"
     # Invalid request ("cannot locate new job": of a script over 64 KiB, in a build of 2020, and the job is there);
@@ -86,7 +93,6 @@ _NOT_TAKEN: Final = (
 )
 NO_HISTORY: Final = b"not configured to maintain job history"
 
-_ID: Final = re.compile(r"\d+(?:\[\d*\])?\.[A-Za-z0-9][A-Za-z0-9_.-]*", re.ASCII)
 _USAGE: Final = re.compile(rb"^(?:\[exiting\]|usage:)", re.MULTILINE)
 _KILLED: Final = range(129, 152)  # 128 and a signal's number; PBS's own numbers begin at 152
 _SIGNALS: Final = 64
@@ -124,7 +130,7 @@ def parse_submit(dialect: Dialect, result: CommandResult) -> JobId:
     """
     words = _words(result)
     return submitted(
-        next(iter(_ids(result)[::-1]), None),
+        next(iter(_ids(dialect, result)[::-1]), None),
         result,
         who=dialect.name,
         command="qsub",
@@ -142,7 +148,7 @@ def parse_selection(dialect: Dialect, result: CommandResult) -> tuple[JobId, ...
         SchedulerUnavailable: it failed, or what it printed is no list of ids.
     """
     check_answer(dialect, result)
-    found = _ids(result)
+    found = _ids(dialect, result)
     if result.stdout.strip() and (not found or not result.stdout.endswith(b"\n")):
         raise no_answer(dialect, f"qselect printed no list of jobs, but {result.text.strip()[-200:]!r}")
     return tuple(sorted(found, key=lambda id: (len(id), id)))
@@ -296,10 +302,10 @@ def _words(result: CommandResult) -> str:
     return quoted(replace(result, stderr=complaint))
 
 
-def _ids(result: CommandResult) -> list[JobId]:
+def _ids(dialect: Dialect, result: CommandResult) -> list[JobId]:
     """Return the ids on lines of their own; the last line counts only if it is whole: half an id is another job's."""
     whole = result.text.split("\n")[:-1]
-    return [JobId(line.strip()) for line in whole if _ID.fullmatch(line.strip())]
+    return [JobId(line.strip()) for line in whole if dialect.id.fullmatch(line.strip())]
 
 
 def _integer(text: str | None) -> int | None:

@@ -1,13 +1,15 @@
 """What qacct prints → how jobs ended. Pure.
 
-Sources: qacct(1), accounting(5), sge_status(5), and what Grid Engine 8.1.9 was seen to print.
+Sources: qacct(1), accounting(5), sge_status(5), what Grid Engine 8.1.9 was seen to print, and what users of Univa's
+published of theirs, which could not be run.
 """
 
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 from fxsched import reasons
 from fxsched.errors import SchedulerUnavailable
@@ -20,11 +22,14 @@ if TYPE_CHECKING:
     from fxsched.hosts import CommandResult
 
 _NUMBER: Final = re.compile(r"\d{1,18}", re.ASCII)
+_TIME: Final = re.compile(r"(?:(?:(\d{1,18}):)?(\d{1,18}):)?(\d{1,18})", re.ASCII)
 _RULE: Final = re.compile(r"^=+$", re.MULTILINE)
 _KILLED: Final = 128 + 9
 _TERMINATED: Final = 128 + 15
 """With this code, our job scripts end when they are sent TERM."""
 _SIGNALS: Final = 64
+# Univa's codes 44 (h_rt), 47 (h_rss) and 52 (cgroups) stand for one limit each.
+_ENFORCED: Final = re.compile(r"\benforced (h_rt|h_vmem|h_rss|memory) limit")
 # Codes of qacct's "failed" that have a meaning of their own; the words of all others are quoted.
 _LIMIT: Final = 37
 _RUN_AGAIN: Final = (24, 25)
@@ -46,7 +51,7 @@ def records(result: CommandResult) -> str:
     raise SchedulerUnavailable(f"Grid Engine's accounts could not be read: {quoted(result)}")
 
 
-def parse_accounts(text: str) -> dict[JobId, JobStatus]:
+def parse_accounts(text: str, memory_per: Literal["slot", "job"] = "slot") -> dict[JobId, JobStatus]:
     """Return the end that each record of ``qacct -j`` tells, with times in UTC. Of several runs, the last counts."""
     found: dict[JobId, JobStatus] = {}
     for record in _RULE.split(text):
@@ -54,16 +59,19 @@ def parse_accounts(text: str) -> dict[JobId, JobStatus]:
         fields = {name: value.strip() for name, _, value in pairs}
         id = fields.get("jobnumber", "")
         if _NUMBER.fullmatch(id) and "failed" in fields and "exit_status" in fields:
-            found[JobId(id)] = _account(JobId(id), fields)
+            found[JobId(id)] = _account(JobId(id), fields, memory_per)
     return found
 
 
-def _account(id: JobId, fields: dict[str, str]) -> JobStatus:
+def _account(id: JobId, fields: dict[str, str], memory_per: Literal["slot", "job"]) -> JobStatus:
     failed, _, words = fields["failed"].partition(":")
     code = _number(failed)
     status = _number(fields["exit_status"].partition(" ")[0])
     started = _date(fields.get("start_time", ""))
-    cause, reason, signal = _cause(code, words, status, fields)
+    limit = _limit(code, words, fields, memory_per)
+    cause, reason, signal = (limit, "", None) if limit else _cause(code, words, status)
+    if not limit and fields.get("deleted_by", "") not in ("", "NONE"):  # only Univa's notes it
+        cause, reason = EndCause.CANCELLED, ""
     exit_code = None if signal or started is None or status == STAND_IN else status
     return JobStatus(
         id=id,
@@ -82,12 +90,8 @@ def _account(id: JobId, fields: dict[str, str]) -> JobStatus:
     )
 
 
-def _cause(
-    code: int | None, words: str, status: int | None, fields: dict[str, str]
-) -> tuple[EndCause, str, int | None]:
+def _cause(code: int | None, words: str, status: int | None) -> tuple[EndCause, str, int | None]:
     """Return cause, reason and signal of an end. Source: sge_status(5), "failed"."""
-    if code == _LIMIT:
-        return _limit(fields), "", None
     if code in _RUN_AGAIN:  # it was to run again, and was deleted before
         return EndCause.CANCELLED, "", None
     if code == _AFTER_JOB and status is not None and 128 < status <= 128 + _SIGNALS:
@@ -104,26 +108,56 @@ def _cause(
     return cause, reasons.said("Grid Engine", f"failed {words.strip()}" if words.strip() else ""), None
 
 
-def _limit(fields: dict[str, str]) -> EndCause:
-    """Return which limit was it: one code stands for time and memory."""
-    asked = re.search(r"h_vmem=(\d+(?:\.\d+)?)([KMGkmg]?)", fields.get("category", ""))
-    used = re.match(r"(\d+(?:\.\d+)?)([KMGT]?)B", fields.get("maxvmem", ""))
-    if asked and used and _size(*used.groups()) >= _size(*asked.groups()):
+def _limit(code: int | None, words: str, fields: dict[str, str], memory_per: Literal["slot", "job"]) -> EndCause | None:
+    """Return which limit ended the job, if one did: where the words do not name it, one code stands for all.
+
+    ``maxvmem`` is the whole job's. So is the limit: the shepherd of 8.1.9 multiplies ``h_vmem`` by the slots, unless
+    its complex counts for the job.
+    """
+    named = _ENFORCED.search(words)
+    if named:
+        return EndCause.WALLTIME if named[1] == "h_rt" else EndCause.MEMORY
+    if code != _LIMIT:
+        return None
+    time = _TIME.fullmatch(_asked("h_rt", fields))
+    if time:
+        hours, minutes, seconds = (int(part or 0) for part in time.groups())
+        if _ran(fields) >= hours * 3600 + minutes * 60 + seconds:
+            return EndCause.WALLTIME
+    asked, used = _size(_asked("h_vmem", fields)), _size(fields.get("maxvmem", ""))
+    slots = _number(fields.get("slots", "")) if memory_per == "slot" else 1
+    if asked and used and used >= asked * (slots or 1):
         return EndCause.MEMORY
     return EndCause.WALLTIME
+
+
+def _asked(name: str, fields: dict[str, str]) -> str:
+    """Return how much of a resource was asked for; nothing where it was not. Univa's has no category."""
+    found = re.findall(rf"-l (?:\S*,)?{name}=([^\s,]+)", fields.get("category") or fields.get("submit_cmd", ""))
+    return found[-1] if found else ""
+
+
+def _ran(fields: dict[str, str]) -> float:
+    """Return how many seconds a job ran: the usage says 0 where it was lost with the shepherd, the times do not."""
+    wallclock = re.match(r"\d{1,18}(?:\.\d+)?", fields.get("ru_wallclock", ""), re.ASCII)
+    started, ended = (_date(fields.get(name, "")) for name in ("start_time", "end_time"))
+    between = (ended - started).total_seconds() if started and ended else 0
+    return max(float(wallclock[0]) if wallclock else 0, between)
 
 
 def _number(text: str) -> int | None:
     return int(text) if _NUMBER.fullmatch(text.strip()) else None
 
 
-def _size(number: str, unit: str) -> float:
-    return float(number) * 1024.0 ** " KMGT".index(unit.upper() or " ")
+def _size(text: str) -> float:
+    """Return the bytes of ``4M``, as they are asked for, or ``4.238MB``, as qacct prints them; 0 of anything else."""
+    found = re.fullmatch(r"(\d{1,18}(?:\.\d+)?)([KMGTkmgt]?)B?", text, re.ASCII)
+    return float(found[1]) * 1024.0 ** " KMGT".index(found[2].upper() or " ") if found else 0
 
 
 def _date(text: str) -> datetime | None:
-    """Return a time as qacct prints it under ``TZ=UTC`` and ``LC_ALL=C``; None for ``-/-``."""
-    try:
-        return datetime.strptime(text, "%a %b %d %H:%M:%S %Y").replace(tzinfo=UTC)
-    except ValueError:
-        return None
+    """Return a time as qacct prints it under ``TZ=UTC`` and ``LC_ALL=C``, or Univa's; None for ``-/-``."""
+    for form in ("%a %b %d %H:%M:%S %Y", "%m/%d/%Y %H:%M:%S.%f"):
+        with suppress(ValueError):
+            return datetime.strptime(text, form).replace(tzinfo=UTC)
+    return None

@@ -156,11 +156,10 @@ class GridEngineAdapter(Adapter):
     async def _accounts(self, ids: list[JobId]) -> dict[JobId, JobStatus]:
         """Return how jobs ended, of those that the accounts know yet."""
         if len(ids) > FEW:
-            return accounts.parse_accounts(await self._qacct("-d", str(self.options.accounting_days), "-j", _OURS))
-        found: dict[JobId, JobStatus] = {}
-        for id in ids:
-            found |= accounts.parse_accounts(await self._qacct("-j", id))
-        return found
+            text = await self._qacct("-d", str(self.options.accounting_days), "-j", _OURS)
+        else:
+            text = "\n".join([await self._qacct("-j", id) for id in ids])
+        return accounts.parse_accounts(text, self.options.memory_per)
 
     async def _qacct(self, *options: str) -> str:
         """Return what qacct says; nothing where there are no accounts.

@@ -16,7 +16,15 @@ from fxsched_fakes.model import Wait
 from fxsched_moab.adapter import FEW, PATIENCE, MoabAdapter
 
 from ..captures import Captures
-from .moab_site import FakeMoab, MauiOverSlurm, MoabOverSlurm, MoabWithItsOwnIds
+from .moab_site import (
+    FakeMoab,
+    MauiOverSlurm,
+    MauiOverTorque,
+    MoabOverSlurm,
+    MoabOverTorque,
+    MoabOverTorqueWithItsOwnIds,
+    MoabWithItsOwnIds,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -284,6 +292,21 @@ async def test_a_job_that_ended_at_once_is_found_where_moab_remembers_it() -> No
 async def test_a_find_that_could_not_ask_everybody_says_so(command: str) -> None:
     with pytest.raises(SchedulerUnavailable):
         await scripted(Answers(**{command: DOWN})).find(TOKEN)
+
+
+@pytest.mark.parametrize("kind", [MoabOverTorque, MoabOverTorqueWithItsOwnIds, MauiOverTorque])
+async def test_a_torque_below_may_print_ids_without_its_server(
+    make: Callable[..., FakeMoab], kind: type[FakeMoab]
+) -> None:
+    site = make(kind, display_job_server_suffix="False")
+    token = new_token()
+    id = await site.submit("exec sleep 60", token=token)
+
+    await site.until(id, JobState.RUNNING)
+    assert await site.adapter.find(token) == (id,)
+    assert await site.adapter.submissions() == {token: (id,)}
+    await site.adapter.kill(id)
+    assert (await site.ended(id)).cause is EndCause.CANCELLED
 
 
 async def test_which_twin_has_the_session_is_seen_by_its_number() -> None:

@@ -56,6 +56,14 @@ async def torque(home: Path, anyio_backend: object) -> AsyncIterator[FakeTorque]
     await site.end_jobs()
 
 
+@pytest.fixture
+async def terse(home: Path, anyio_backend: object) -> AsyncIterator[FakeTorque]:
+    """Torque that prints ids without its server."""
+    site = FakeTorque(home, extra={"display_job_server_suffix": "False"})
+    yield site
+    await site.end_jobs()
+
+
 def scripted(
     answer: Callable[[list[str]], CommandResult], kind: type[Adapter] = PbsAdapter, **options: Any
 ) -> tuple[Any, list[list[str]]]:
@@ -292,6 +300,21 @@ async def test_a_torque_job_is_remembered_for_a_while(torque: FakeTorque) -> Non
 
     with torque.faults({"command": "qstat", "fault": "forget"}):
         assert (await torque.status(id)).state is JobState.GONE
+
+
+async def test_a_torque_that_prints_ids_without_its_server(terse: FakeTorque) -> None:
+    spec = terse.spec("exec sleep 60")
+    id = await terse.submit_spec(spec)
+    held = await terse.submit(**terse.held)
+
+    await terse.until(id, JobState.RUNNING)
+    assert (id, held) == ("1", "2")
+    assert await terse.adapter.find(spec.token) == (id,)
+    assert (await terse.adapter.submissions())[spec.token] == (id,)
+    found = await terse.adapter.status(frozenset([id, held, JobId("99")]))
+    assert [found[each].state for each in (id, held, JobId("99"))] == [JobState.RUNNING, JobState.HELD, JobState.GONE]
+    await terse.adapter.cancel(id)
+    assert (await terse.ended(id)).cause is EndCause.CANCELLED
 
 
 async def test_a_torque_job_deleted_before_it_ran_was_cancelled(torque: FakeTorque) -> None:

@@ -89,6 +89,21 @@ def test_a_qsub_that_ended_well_without_an_id_may_have_made_a_job(stdout: bytes)
         parse_submit(PBS, CommandResult(0, stdout, b""))
 
 
+def test_torque_may_print_ids_without_its_server() -> None:
+    """With display_job_server_suffix = False. Torque 6.1's get_job_id() then prints the number alone."""
+    assert parse_submit(TRQ, CommandResult(0, b"Welcome. You have 17 hours left\n4217\n", b"")) == "4217"
+    assert parse_submit(TRQ, CommandResult(0, b"4217[]\nUntil 2.00 pm.\n", b"")) == "4217[]"
+    assert parse_selection(TRQ, CommandResult(0, b"10\n9\n11[]\n", b"")) == ("9", "10", "11[]")
+
+
+@pytest.mark.parametrize("stdout", [b"42", b"job 4217\n", b"4217 4218\n", b"4217.\n", b"4217 hours\n", b"-1\n"])
+def test_a_number_is_an_id_only_as_a_whole_line(stdout: bytes) -> None:
+    with pytest.raises(OutcomeUnknown, match="printed no job id"):
+        parse_submit(TRQ, CommandResult(0, stdout, b""))
+    with pytest.raises(SchedulerUnavailable, match="printed no list"):
+        parse_selection(TRQ, CommandResult(0, stdout, b""))
+
+
 UNAVAILABLE = re.compile(r"cannot connect|Server shutting down")
 
 
@@ -504,6 +519,7 @@ def test_so_it_is_in_torque(name: str) -> None:
     asked = JobId(TORQUE.row(name)["cmd"].split()[-1])
 
     assert says_unknown(TRQ, asked, TORQUE.result(name))
+    assert says_unknown(TRQ, JobId(asked.partition(".")[0]), TORQUE.result(name))
 
 
 NO_ANSWERS = [row for row in JSON if row["rc"] not in (0, 153)]

@@ -153,6 +153,15 @@ async def test_many_ended_jobs_are_looked_up_at_once(count: int) -> None:
     assert found[JobId("1")].exit_code == 3
 
 
+@pytest.mark.parametrize(("memory_per", "cause"), [("slot", EndCause.WALLTIME), ("job", EndCause.MEMORY)])
+async def test_what_memory_is_counted_by_tells_which_limit_it_was(memory_per: str, cause: EndCause) -> None:
+    text = SGE.row("09-qacct-h_rt")["stdout"].replace("slots        1", "slots        8")
+    over = CommandResult(0, text.replace("-l h_rt=3", "-l h_vmem=4M -pe smp 8").encode(), b"")
+    adapter = scripted({"qstat": qstat(), "qacct": over}, memory_per=memory_per)
+
+    assert (await adapter.status(frozenset([JobId("43")])))[JobId("43")].cause is cause
+
+
 # ── parked jobs ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -378,6 +378,92 @@ def test_further_codes_of_the_accounts(fields: dict[str, str], cause: EndCause) 
     assert bool(status.reason) == (cause is EndCause.NODE_FAILURE or fields.get("failed", "")[:3] in ("8  ", "250"))
 
 
+OVER = {"failed": "37  : qmaster enforced h_rt, h_cpu, or h_vmem limit", "exit_status": "137   (Killed)", "slots": "8"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "cause"),
+    [
+        ({"category": "-l h_rt=9,h_vmem=2G -pe smp 8", "ru_wallclock": "10s", "maxvmem": "3.100GB"}, EndCause.WALLTIME),
+        ({"category": "-l h_rt=9,h_vmem=2G -pe smp 8", "ru_wallclock": "10s", "maxvmem": "16.1GB"}, EndCause.WALLTIME),
+        ({"category": "-l h_rt=9,h_vmem=2G -pe smp 8", "ru_wallclock": "8s", "maxvmem": "16.1GB"}, EndCause.MEMORY),
+        ({"category": "-l h_vmem=2G -pe smp 8", "ru_wallclock": "8s", "maxvmem": "3.100GB"}, EndCause.WALLTIME),
+        ({"category": "-l h_rt=0:1:30,h_vmem=1K", "ru_wallclock": "91s", "maxvmem": "1.0GB"}, EndCause.WALLTIME),
+        ({"category": "-l h_rt=0:1:30,h_vmem=1K", "ru_wallclock": "89s", "maxvmem": "1.0GB"}, EndCause.MEMORY),
+        (
+            {"category": "-l h_rt=9,h_vmem=1K", "end_time": "Sun Nov 22 15:40:24 2026", "maxvmem": "1GB"},
+            EndCause.WALLTIME,
+        ),
+        (
+            {"category": "-l h_rt=9,h_vmem=1K", "end_time": "Sun Nov 22 15:40:23 2026", "maxvmem": "1GB"},
+            EndCause.MEMORY,
+        ),
+    ],
+)
+def test_a_limit_is_that_of_time_if_it_was_up_and_memory_is_the_whole_job_s(
+    fields: dict[str, str], cause: EndCause
+) -> None:
+    assert parse_accounts(account(**OVER, **fields))[JobId("7")].cause is cause
+
+
+def test_memory_that_is_counted_per_job_is_not_multiplied_by_its_slots() -> None:
+    text = account(**OVER, category="-l h_vmem=2G -pe smp 8", maxvmem="2.100GB")
+
+    assert parse_accounts(text, "slot")[JobId("7")].cause is EndCause.WALLTIME
+    assert parse_accounts(text, "job")[JobId("7")].cause is EndCause.MEMORY
+
+
+def univa(**fields: str) -> str:
+    """Return an account in the form of Univa's, as its users have published them; it could not be run."""
+    usual = {
+        "hostname": "node1c17.site",
+        "submit_cmd": "qsub -terse -N x -l h_rt=0:5:0,h_vmem=2G -pe smp 4",
+        "qsub_time": "06/11/2020 13:22:28.652",
+        "start_time": "06/11/2020 13:22:37.680",
+        "end_time": "06/11/2020 13:27:37.952",
+        "slots": "4",
+        "deleted_by": "NONE",
+        "ru_wallclock": "300.272",
+        "wallclock": "300.333",
+        "maxvmem": "1.656G",
+    }
+    return account(**usual | fields)
+
+
+def test_an_account_of_univa_s_tells_when_where_and_how_a_job_ended() -> None:
+    status = parse_accounts(univa(exit_status="3"))[JobId("7")]
+
+    assert (status.cause, status.exit_code, status.nodes) == (EndCause.FAILED, 3, ("node1c17.site",))
+    assert status.submitted_at == datetime(2020, 6, 11, 13, 22, 28, 652000, tzinfo=UTC)
+    assert status.started_at == datetime(2020, 6, 11, 13, 22, 37, 680000, tzinfo=UTC)
+    assert status.ended_at == datetime(2020, 6, 11, 13, 27, 37, 952000, tzinfo=UTC)
+
+
+SHORT = {"end_time": "06/11/2020 13:22:47.952", "ru_wallclock": "10.272"}
+KILLED = {"failed": "100 : assumedly after job", "exit_status": "137"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "cause"),
+    [
+        (OVER | {"slots": "4"}, EndCause.WALLTIME),
+        (OVER | SHORT | {"slots": "4", "maxvmem": "8.001G"}, EndCause.MEMORY),
+        ({"failed": "44  : execd enforced h_rt limit", "exit_status": "137", **SHORT}, EndCause.WALLTIME),
+        ({"failed": "47  : execd enforced h_rss limit", "exit_status": "137"}, EndCause.MEMORY),
+        ({"failed": "52  : cgroups enforced memory limit", "exit_status": "137"}, EndCause.MEMORY),
+        ({"deleted_by": "ada", **KILLED}, EndCause.CANCELLED),
+        ({"deleted_by": "ada"}, EndCause.CANCELLED),
+        ({"deleted_by": "ada", "exit_status": "1"}, EndCause.CANCELLED),
+        ({"deleted_by": "ada", "failed": "19  : before writing exit_status"}, EndCause.CANCELLED),
+        ({}, EndCause.COMPLETED),
+    ],
+)
+def test_why_a_job_of_univa_s_ended(fields: dict[str, str], cause: EndCause) -> None:
+    status = parse_accounts(univa(**fields))[JobId("7")]
+
+    assert (status.cause, status.reason) == (cause, "")
+
+
 def test_the_code_that_stands_for_99_and_100_is_left_to_the_job_s_own_report() -> None:
     status = parse_accounts(account(exit_status="101"))[JobId("7")]
 
@@ -431,6 +517,7 @@ TAGS = [
     "<JAT_status>128</JAT_status>", "<JB_submission_time>" + "9" * 18 + "</JB_submission_time>", "&#1;", "</job_info>",
     "<MES_message>", "</MES_message>", "<ULNG_value>7</ULNG_value>", "=====\n", "jobnumber 7\n", "failed 37 : x\n",
     "exit_status 137\n", "start_time Sun Nov 22 15:40:15 2026\n", "maxvmem 1.GB\n", "category -l h_vmem=1G\n",
+    "end_time 06/11/2020 13:27:51.952\n", "submit_cmd qsub -l h_rt=9:9,h_vmem=1G\n", "deleted_by x\n", "slots 0\n",
 ]  # fmt: skip
 SOUP = st.lists(st.one_of(st.sampled_from(TAGS), st.text(max_size=9)), max_size=12).map("".join)
 

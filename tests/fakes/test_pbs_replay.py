@@ -138,7 +138,12 @@ def test_openpbs_tells_of_a_job_what_the_real_one_does(
     for field in ("job_state", "substate", "Hold_Types", "Join_Path", "Rerunable", "Checkpoint", "server", "project"):
         assert mine[field] == real[field]
     for field in mine.keys() & real.keys() & {"ctime", "stime", "qtime", "mtime"}:
-        assert re.sub(r"\d", "9", mine[field].replace("  ", " 9")) == re.sub(r"\d", "9", real[field])
+        assert form_of_date(mine[field]) == form_of_date(real[field])
+
+
+def form_of_date(text: str) -> str:
+    """A date, whichever it is: a letter as a letter, a digit as a digit."""
+    return re.sub(r"\d", "9", re.sub(r"[a-z]", "a", re.sub(r"[A-Z]", "A", text.replace("  ", " 9"))))
 
 
 def test_its_two_forms_agree(make: Callable[..., Pbs]) -> None:

@@ -40,6 +40,9 @@ def read_size(text: str) -> int:
 
 
 def full_id(job: Job, settings: Settings) -> str:
+    """An id as commands print it: with its server, unless Torque's display_job_server_suffix is False."""
+    if settings.extra.get("display_job_server_suffix") == "False":
+        return str(job.id)
     return f"{job.id}.{settings.name}"
 
 
