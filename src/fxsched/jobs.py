@@ -155,7 +155,6 @@ class JobSpec(Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if not _TOKEN.fullmatch(self.token):
             raise InvalidRequest(f"{self.token!r} is not a token: make one with new_token()")
-        _check_text(self.name, "name")
         for field in ("working_directory", "output", "queue", "account", "qos", "reservation", "constraint"):
             check_word(getattr(self, field), field)
         for word in self.native:
@@ -222,10 +221,6 @@ def check_word(value: str | None, what: str) -> None:
         raise InvalidRequest(f"{what} holds a control character ({found.group()!r} in {value!r})")
     if not value:
         raise InvalidRequest(f"{what} is empty")
-    _check_text(value, what)
-
-
-def _check_text(value: str, what: str) -> None:
     try:
         value.encode()
     except UnicodeEncodeError:

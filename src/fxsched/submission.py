@@ -100,7 +100,8 @@ class Submission:
             SubmitUnsettled: there may be one; the ledger keeps the entry.
         """
         begin = anyio.current_time()
-        entry = Entry(token=spec.token, cluster=self._cluster, name=spec.name, submitted_at=now(), owner=Owner.me())
+        name = spec.name.encode(errors="replace").decode()  # it may be any text, but must not spoil the ledger
+        entry = Entry(token=spec.token, cluster=self._cluster, name=name, submitted_at=now(), owner=Owner.me())
         host = await self._adapter.host_for(spec.token)
         made = False
 

@@ -302,9 +302,11 @@ async def test_a_session_of_the_same_token_from_elsewhere_is_left_alone(
     assert live(other) == []
 
 
-def test_a_name_that_cannot_be_written_is_refused() -> None:
-    with pytest.raises(InvalidRequest, match="name holds a character that cannot be written as UTF-8"):
-        JobSpec(token=new_token(), name="J\udcfcrgen", command=("true",))
+async def test_a_name_that_no_file_can_hold_hinders_nobody(cluster: Cluster, ledger: Ledger) -> None:
+    async with anyio.create_task_group() as tasks:
+        for name in ("a", "J\udcfcrgen", "b"):
+            tasks.start_soon(cluster.submit, replace(a_spec(), name=name))
+    assert sorted(entry.name for entry in live(ledger)) == ["J?rgen", "a", "b"]
 
 
 async def test_a_submit_that_leaves_no_time_to_look_for_its_job_is_not_begun(
