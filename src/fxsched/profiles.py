@@ -38,6 +38,7 @@ _TYPES: Final = {
     "reservation": "text",
     "constraint": "text",
 }
+_ORDERED: Final = ("integer", "size", "duration")
 _RESOURCES: Final = ("nodes", "cores", "memory", "gpus", "walltime")
 _FORMATS: Final[dict[str, Callable[[Any], str]]] = {"size": format_size, "duration": format_duration}
 _FASTX_VARIABLES: Final = ("FX_", "FASTX_", "WEBLINK_", "LC_")
@@ -158,9 +159,7 @@ def _field_values(request: Request, profile_name: str, profile: ProfileSettings)
     values: dict[str, Value] = {}
     for name, settings in profile.fields.items():
         where = f"profiles.{profile_name}.fields.{name}"
-        kind = settings.type or _TYPES.get(name, "text")
-        if kind != _TYPES.get(name, kind):
-            raise ConfigurationError(f"{where}.type is {kind!r}, but {name} is of type {_TYPES[name]!r}")
+        kind = _kind(name, settings, where)
         checked = settings.param in (profile.submit_line or "")  # it feeds that, within its limits
         if name not in _TYPES and not profile.template and not checked:
             raise ConfigurationError(f"{where} feeds nothing: the profile has no template{nearest(name, _TYPES)}")
@@ -171,6 +170,33 @@ def _field_values(request: Request, profile_name: str, profile: ProfileSettings)
             continue
         values[name] = _checked(given, kind, settings, where)
     return values
+
+
+def _kind(name: str, settings: FieldSettings, where: str) -> str:
+    """Return a field's type: what it feeds demands one, or it is given, or told by what its limits are."""
+    kind = settings.type or _TYPES.get(name)
+    if kind != _TYPES.get(name, kind):
+        raise ConfigurationError(f"{where}.type is {kind!r}, but {name} is of type {_TYPES[name]!r}")
+    limits = [limit for limit in (settings.min, settings.max) if limit is not None]
+    if not limits:
+        return kind or "text"
+    if kind is None:
+        fitting = [each for each in _ORDERED if all(_is_of(each, limit, settings) for limit in limits)]
+        kind = fitting[0] if len(fitting) == 1 else "text"
+    if kind == "text":
+        raise ConfigurationError(
+            f"{where} has min or max, which do not limit text: give it a type, {', '.join(map(repr, _ORDERED))}, or "
+            "choices in their place"
+        )
+    return kind
+
+
+def _is_of(kind: str, value: Value, settings: FieldSettings) -> bool:
+    try:
+        _parser(kind, settings)(value)
+    except InvalidRequest:
+        return False
+    return True
 
 
 def _checked(given: object, kind: str, settings: FieldSettings, where: str) -> Value:

@@ -279,6 +279,47 @@ def test_a_field_checks_what_a_submit_line_uses_and_may_have_a_default() -> None
         build(replace(profile, fields={"ram": FieldSettings(param="other")}))
 
 
+@pytest.mark.parametrize(
+    ("settings", "within", "outside", "complaint"),
+    [
+        ({"max": 16}, "16", "4096", "wish is 4096, but must be at most 16"),
+        ({"max": "16"}, "16", "4096", "wish is 4096, but must be at most 16"),
+        ({"min": 2, "max": 16}, "2", "1", "wish is 1, but must be at least 2"),
+        ({"max": 16}, "16", "many", "wish: 'many' is not a whole number"),
+        ({"max": "8G"}, "8192M", "9G", "wish is 9G, but must be at most 8G"),
+        ({"unit": "G", "max": "8G"}, "8", "9", "wish is 9G, but must be at most 8G"),
+        ({"max": "8h"}, "8h", "9h", "wish is 9h, but must be at most 8h"),
+        ({"max": "01:30:00"}, "90m", "91m", "wish is 1h31m, but must be at most 1h30m"),
+    ],
+)
+def test_limits_tell_the_type_of_a_field_without_one(
+    settings: dict[str, Any], within: str, outside: str, complaint: str
+) -> None:
+    profile = replace(with_field("ram", **settings), submit_line=LINE)
+
+    assert build(profile, {"wish": within}).native[-1] == f"mem={within}"
+    with pytest.raises(InvalidRequest, match=complaint):
+        build(profile, {"wish": outside})
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("ram", {"max": "8m"}),  # megabytes or minutes
+        ("ram", {"max": 8, "unit": "G"}),  # a number or a size
+        ("ram", {"min": 1, "max": "8G"}),
+        ("ram", {"max": "many"}),
+        ("ram", {"max": 16, "type": "text"}),
+        ("queue", {"max": 16}),
+    ],
+)
+def test_limits_that_nothing_could_be_held_to_are_refused(name: str, settings: dict[str, Any]) -> None:
+    profile = replace(with_field(name, **settings), submit_line=LINE)
+
+    with pytest.raises(ConfigurationError, match=rf"fields\.{name} has min or max, .* give it a type"):
+        build(profile)
+
+
 def test_a_control_character_in_a_submit_line_s_param_is_refused() -> None:
     with pytest.raises(InvalidRequest, match="control character"):
         build(ProfileSettings(submit_line=LINE), {"wish": "a\nb"})
