@@ -157,12 +157,15 @@ def inherited(policy: Inherit | None, adapter: Adapter, environment: Mapping[str
 
 def _field_values(request: Request, profile_name: str, profile: ProfileSettings) -> dict[str, Value]:
     values: dict[str, Value] = {}
+    used = _submit_params(profile)
     for name, settings in profile.fields.items():
         where = f"profiles.{profile_name}.fields.{name}"
         kind = _kind(name, settings, where)
-        checked = settings.param in (profile.submit_line or "")  # it feeds that, within its limits
-        if name not in _TYPES and not profile.template and not checked:
-            raise ConfigurationError(f"{where} feeds nothing: the profile has no template{nearest(name, _TYPES)}")
+        if name not in _TYPES and not profile.template and settings.param not in used:
+            why = f"the profile has no template{nearest(name, _TYPES)}"
+            if used:
+                why = f"the profile's submit_line does not use {settings.param!r}{nearest(settings.param, used)}"
+            raise ConfigurationError(f"{where} feeds nothing: {why}")
         given = request.start.params.get(settings.param)
         if given is None or given == "":
             if settings.default is not None:
@@ -301,6 +304,15 @@ def _start_command(
             script = script.replace(form, request.root_dir)
     check_word(script, "the start script")
     return (script, *profile.start_args)
+
+
+def _submit_params(profile: ProfileSettings) -> frozenset[str]:
+    """Return the params that the profile's submit_line uses, if it has one: fields hold these to their limits."""
+    if not profile.submit_line:
+        return frozenset()
+    from fxsched.fastx.submitline import used_params
+
+    return used_params(profile.submit_line)
 
 
 def _submit_options(profile: ProfileSettings, request: Request) -> tuple[str, ...]:

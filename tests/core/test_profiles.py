@@ -279,6 +279,14 @@ def test_a_field_checks_what_a_submit_line_uses_and_may_have_a_default() -> None
         build(replace(profile, fields={"ram": FieldSettings(param="other")}))
 
 
+@pytest.mark.parametrize("param", ["wis", "is", "bsub", "start", "params", "command"])
+def test_a_field_whose_param_a_submit_line_only_seems_to_use_feeds_nothing(param: str) -> None:
+    profile = ProfileSettings(submit_line=LINE, fields={"ram": FieldSettings(param=param, max=8)})
+
+    with pytest.raises(ConfigurationError, match=f"feeds nothing: the profile's submit_line does not use '{param}'"):
+        build(profile, {"wish": "4096"})
+
+
 @pytest.mark.parametrize(
     ("settings", "within", "outside", "complaint"),
     [

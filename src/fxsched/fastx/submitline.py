@@ -79,6 +79,12 @@ def scheduler_options(line: str, start: StartObject, defaults: Mapping[str, obje
     return tuple(_filled(word, start, defaults) for word in words[1:begin])
 
 
+def used_params(line: str) -> frozenset[str]:
+    """Return the names of the params that a FastX 3 template uses."""
+    names = (found[1].strip() for found in _VALUE.finditer(line))
+    return frozenset(name.removeprefix(_PARAM) for name in names if name.startswith(_PARAM))
+
+
 def _submit(line: str) -> list[str]:
     """Return the words of the one command in the line; messages with echo before and behind it do not count."""
     if _OPEN in line or _CLOSE in line:
