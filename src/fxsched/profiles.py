@@ -167,7 +167,7 @@ def _field_values(request: Request, profile_name: str, profile: ProfileSettings)
                 why = f"the profile's submit_line does not use {settings.param!r}{nearest(settings.param, used)}"
             raise ConfigurationError(f"{where} feeds nothing: {why}")
         given = request.start.params.get(settings.param)
-        if given is None or given == "":
+        if given in (None, "", []):
             if settings.default is not None:
                 values[name] = _configured(_parser(kind, settings), settings.default, f"{where}.default")
             continue
