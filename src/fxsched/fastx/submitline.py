@@ -34,6 +34,9 @@ _NAMING: Final = {
 }
 """Submit command → the options that would take the job's name, by which the job is found, for their own."""
 
+_TWO_VALUES: Final = ("-pe", "-binding")
+"""Options of Grid Engine's qsub that have two; no other scheduler's option has more than one."""
+
 _PIECE: Final = re.compile(
     r"""
     '(?P<single>[^']*)'
@@ -67,6 +70,7 @@ def scheduler_options(line: str, start: StartObject, defaults: Mapping[str, obje
             "submit_line does not call FastX's start script with --command, so it cannot be told where the scheduler's "
             "options end. Give them as native, and what the session is to run as start_script or template"
         )
+    _check_options(words[1:begin])
     _check_start(words[begin + 1 :])
     runner = words[0].rpartition("/")[2]
     naming = _NAMING.get(runner, ())
@@ -143,6 +147,22 @@ def _commands(text: str) -> Iterator[list[str]]:
 
 def _is_start_option(word: str) -> bool:
     return word.partition("=")[0] in _START_OPTIONS
+
+
+def _check_options(words: list[str]) -> None:
+    """Refuse a program before the start script: the scheduler would run it in place of the job script."""
+    values = 0
+    for word in words:
+        if word.startswith("-"):
+            takes_none = word == "--" or (word.startswith("--") and "=" in word)
+            values = 0 if takes_none else 2 if word in _TWO_VALUES else 1
+        elif values:
+            values -= 1
+        else:
+            raise ConfigurationError(
+                f"submit_line has {_shown(word)} before FastX's start script, which is neither an option nor the value "
+                "of one. What runs before the start script belongs into start_script or a template of the profile"
+            )
 
 
 def _check_start(words: list[str]) -> None:
