@@ -100,6 +100,7 @@ def build_spec(
         ConfigurationError: the profile cannot serve this request.
     """
     values = _field_values(request, name, profile)
+    _check_names(name, profile)
     variables, secrets = _environment(request, profile, environment)
     command = _start_command(request, profile, variables, secrets)
     needs = placement(name, profile, values)
@@ -266,6 +267,16 @@ def _matches(wanted: str | list[str], values: Iterable[str]) -> bool:
 
 
 # ── what runs ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _check_names(profile_name: str, profile: ProfileSettings) -> None:
+    """Refuse variables that could not reach the job; of what is inherited, such are left out in silence."""
+    for name in profile.environment:
+        if not (name.isascii() and name.isidentifier()):
+            raise ConfigurationError(
+                f"profiles.{profile_name}.environment: no shell can hold a variable {name!r}: write letters, digits "
+                "and _, and no digit first"
+            )
 
 
 def _environment(

@@ -382,6 +382,17 @@ def test_the_weblink_outranks_what_is_inherited_and_the_profile_outranks_both() 
     assert spec.environment == {"WEBLINK_URL": "https://fx.example", "WEBLINK_URI": "/mine", "A": "new", "B": "kept"}
 
 
+@pytest.mark.parametrize("variable", ["MY-SITE", "my.site", "1ST", "", "A B", "A=B", "BASH_FUNC_x%%", "GRÖSSE"])
+def test_a_variable_of_the_profile_that_no_shell_can_hold_is_refused(variable: str) -> None:
+    complaint = f"profiles.big.environment: no shell can hold a variable {variable!r}"
+    with pytest.raises(ConfigurationError, match=re.escape(complaint)):
+        build(ProfileSettings(environment={"GOOD": "1", variable: "x"}))
+
+
+def test_an_inherited_variable_that_no_shell_can_hold_is_no_trouble() -> None:
+    assert build(environment={"BASH_FUNC_x%%": "() { :; }"}).token == TOKEN
+
+
 @pytest.mark.parametrize("source", ["request", "launcher", "profile"])
 def test_the_primary_is_only_ever_a_secret(source: str) -> None:
     spec = build(
