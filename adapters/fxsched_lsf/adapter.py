@@ -131,8 +131,10 @@ class LsfAdapter(Adapter):
 
     async def submissions(self) -> dict[Token, tuple[JobId, ...]]:
         """Look through the names of the user's own jobs. (Not every version takes a pattern for a name's end.)"""
-        result = await self._ask_bjobs(("-a", "-o", NAMES), ("-a", "-w"))
-        return parse_names(result)
+        return parse_names(await self._ask_names())
+
+    async def _ask_names(self) -> CommandResult:
+        return await self._ask_bjobs(("-a", "-o", NAMES), ("-a", "-w"))
 
     async def _bjobs(self, ids: Collection[JobId]) -> dict[JobId, JobStatus]:
         result = await self._ask_bjobs(("-o", COLUMNS, *ids), ("-l", *ids))
@@ -152,7 +154,9 @@ class LsfAdapter(Adapter):
 
     async def _is_modern(self) -> bool:
         if self.options.modern is None and not self._asked:
-            await self.submissions()
+            result = await self._ask_names()
+            if result.exit_code or result.complaint:  # a bjobs that has no columns never takes them in silence
+                parse_names(result)
             self._asked = True
         return not self._old if self.options.modern is None else self.options.modern
 

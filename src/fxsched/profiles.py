@@ -38,6 +38,7 @@ _TYPES: Final = {
     "reservation": "text",
     "constraint": "text",
 }
+_ORDERED: Final = ("integer", "size", "duration")
 _RESOURCES: Final = ("nodes", "cores", "memory", "gpus", "walltime")
 _FORMATS: Final[dict[str, Callable[[Any], str]]] = {"size": format_size, "duration": format_duration}
 _FASTX_VARIABLES: Final = ("FX_", "FASTX_", "WEBLINK_", "LC_")
@@ -99,6 +100,7 @@ def build_spec(
         ConfigurationError: the profile cannot serve this request.
     """
     values = _field_values(request, name, profile)
+    _check_names(name, profile)
     variables, secrets = _environment(request, profile, environment)
     command = _start_command(request, profile, variables, secrets)
     needs = placement(name, profile, values)
@@ -156,21 +158,49 @@ def inherited(policy: Inherit | None, adapter: Adapter, environment: Mapping[str
 
 def _field_values(request: Request, profile_name: str, profile: ProfileSettings) -> dict[str, Value]:
     values: dict[str, Value] = {}
+    used = _submit_params(profile)
     for name, settings in profile.fields.items():
         where = f"profiles.{profile_name}.fields.{name}"
-        kind = settings.type or _TYPES.get(name, "text")
-        if kind != _TYPES.get(name, kind):
-            raise ConfigurationError(f"{where}.type is {kind!r}, but {name} is of type {_TYPES[name]!r}")
-        checked = settings.param in (profile.submit_line or "")  # it feeds that, within its limits
-        if name not in _TYPES and not profile.template and not checked:
-            raise ConfigurationError(f"{where} feeds nothing: the profile has no template{nearest(name, _TYPES)}")
+        kind = _kind(name, settings, where)
+        if name not in _TYPES and not profile.template and settings.param not in used:
+            why = f"the profile has no template{nearest(name, _TYPES)}"
+            if used:
+                why = f"the profile's submit_line does not use {settings.param!r}{nearest(settings.param, used)}"
+            raise ConfigurationError(f"{where} feeds nothing: {why}")
         given = request.start.params.get(settings.param)
-        if given is None or given == "":
+        if given in (None, "", []):
             if settings.default is not None:
                 values[name] = _configured(_parser(kind, settings), settings.default, f"{where}.default")
             continue
         values[name] = _checked(given, kind, settings, where)
     return values
+
+
+def _kind(name: str, settings: FieldSettings, where: str) -> str:
+    """Return a field's type: what it feeds demands one, or it is given, or told by what its limits are."""
+    kind = settings.type or _TYPES.get(name)
+    if kind != _TYPES.get(name, kind):
+        raise ConfigurationError(f"{where}.type is {kind!r}, but {name} is of type {_TYPES[name]!r}")
+    limits = [limit for limit in (settings.min, settings.max) if limit is not None]
+    if not limits:
+        return kind or "text"
+    if kind is None:
+        fitting = [each for each in _ORDERED if all(_is_of(each, limit, settings) for limit in limits)]
+        kind = fitting[0] if len(fitting) == 1 else "text"
+    if kind == "text":
+        raise ConfigurationError(
+            f"{where} has min or max, which do not limit text: give it a type, {', '.join(map(repr, _ORDERED))}, or "
+            "choices in their place"
+        )
+    return kind
+
+
+def _is_of(kind: str, value: Value, settings: FieldSettings) -> bool:
+    try:
+        _parser(kind, settings)(value)
+    except InvalidRequest:
+        return False
+    return True
 
 
 def _checked(given: object, kind: str, settings: FieldSettings, where: str) -> Value:
@@ -239,6 +269,16 @@ def _matches(wanted: str | list[str], values: Iterable[str]) -> bool:
 # ── what runs ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+def _check_names(profile_name: str, profile: ProfileSettings) -> None:
+    """Refuse variables that could not reach the job; of what is inherited, such are left out in silence."""
+    for name in profile.environment:
+        if not (name.isascii() and name.isidentifier()):
+            raise ConfigurationError(
+                f"profiles.{profile_name}.environment: no shell can hold a variable {name!r}: write letters, digits "
+                "and _, and no digit first"
+            )
+
+
 def _environment(
     request: Request, profile: ProfileSettings, inherited: Mapping[str, str]
 ) -> tuple[dict[str, str], dict[str, Secret]]:
@@ -275,6 +315,15 @@ def _start_command(
             script = script.replace(form, request.root_dir)
     check_word(script, "the start script")
     return (script, *profile.start_args)
+
+
+def _submit_params(profile: ProfileSettings) -> frozenset[str]:
+    """Return the params that the profile's submit_line uses, if it has one: fields hold these to their limits."""
+    if not profile.submit_line:
+        return frozenset()
+    from fxsched.fastx.submitline import used_params
+
+    return used_params(profile.submit_line)
 
 
 def _submit_options(profile: ProfileSettings, request: Request) -> tuple[str, ...]:

@@ -6,8 +6,9 @@ Whatever ``{{ … }}`` gives is one word of the shell, quoted for the place wher
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from shlex import join
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import jinja2
 
@@ -15,13 +16,34 @@ from fxsched import shelltext
 from fxsched.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
+
+
+_DATA: Final = (Mapping, str, int, float, list)
 
 
 class _Unquoted(str):
     """Text that goes into the script as it is."""
 
     __slots__ = ()
+
+
+class _Environment(jinja2.Environment):
+    """Of a request's values, ``x.y`` and ``x["y"]`` are members only: a param may be called as a method of Python's."""
+
+    def getattr(self, obj: Any, attribute: str) -> Any:
+        """Return ``obj.attribute``."""
+        return self._member(obj, attribute) if isinstance(obj, _DATA) else super().getattr(obj, attribute)
+
+    def getitem(self, obj: Any, argument: Any) -> Any:
+        """Return ``obj[argument]``."""
+        return self._member(obj, argument) if isinstance(obj, _DATA) else super().getitem(obj, argument)
+
+    def _member(self, obj: Any, name: Any) -> Any:
+        try:
+            return obj[name]
+        except (LookupError, TypeError):
+            return self.undefined(obj=obj, name=name)
 
 
 def render(template: str, values: Mapping[str, Any], command: Sequence[str]) -> str:
@@ -50,7 +72,7 @@ def render(template: str, values: Mapping[str, Any], command: Sequence[str]) -> 
 
     if shelltext.OPEN in template:
         raise ConfigurationError("the template holds the private character U+E000")
-    environment = jinja2.Environment(
+    environment = _Environment(
         undefined=jinja2.StrictUndefined, finalize=keep, keep_trailing_newline=True, autoescape=False
     )
     environment.filters["unquoted"] = _unquoted

@@ -122,6 +122,8 @@ def test_the_groups_are_looked_up_only_if_a_rule_asks() -> None:
         ("memory", {"choices": ["8G", "16G"]}, "8192M", 8 * 1024**3),
         ("cores", {"default": 3}, None, 3),
         ("cores", {"default": "3"}, "", 3),
+        ("cores", {"default": 3}, [], 3),
+        ("cores", {}, [], 1),
         ("memory", {"unit": "G", "default": 4}, None, 4 * 1024**3),
         ("cores", {}, ["4"], 4),
     ],
@@ -168,7 +170,6 @@ def test_a_param_that_no_field_names_feeds_nothing() -> None:
         ("cores", {"max": 8}, "9", "wish is 9, but must be at most 8"),
         ("cores", {"choices": [1, 2]}, "3", "wish is '3', but must be one of 1, 2"),
         ("cores", {}, ["1", "2"], "wish must be one value, not 2"),
-        ("cores", {}, [], "wish must be one value, not 0"),
         ("cores", {}, {"a": 1}, "a param must be text, not {'a': 1}"),
         ("cores", {}, [["1"]], "a param must be text"),
         ("memory", {}, "8", "wish: '8' is not a size"),
@@ -279,6 +280,55 @@ def test_a_field_checks_what_a_submit_line_uses_and_may_have_a_default() -> None
         build(replace(profile, fields={"ram": FieldSettings(param="other")}))
 
 
+@pytest.mark.parametrize("param", ["wis", "is", "bsub", "start", "params", "command"])
+def test_a_field_whose_param_a_submit_line_only_seems_to_use_feeds_nothing(param: str) -> None:
+    profile = ProfileSettings(submit_line=LINE, fields={"ram": FieldSettings(param=param, max=8)})
+
+    with pytest.raises(ConfigurationError, match=f"feeds nothing: the profile's submit_line does not use '{param}'"):
+        build(profile, {"wish": "4096"})
+
+
+@pytest.mark.parametrize(
+    ("settings", "within", "outside", "complaint"),
+    [
+        ({"max": 16}, "16", "4096", "wish is 4096, but must be at most 16"),
+        ({"max": "16"}, "16", "4096", "wish is 4096, but must be at most 16"),
+        ({"min": 2, "max": 16}, "2", "1", "wish is 1, but must be at least 2"),
+        ({"max": 16}, "16", "many", "wish: 'many' is not a whole number"),
+        ({"max": "8G"}, "8192M", "9G", "wish is 9G, but must be at most 8G"),
+        ({"unit": "G", "max": "8G"}, "8", "9", "wish is 9G, but must be at most 8G"),
+        ({"max": "8h"}, "8h", "9h", "wish is 9h, but must be at most 8h"),
+        ({"max": "01:30:00"}, "90m", "91m", "wish is 1h31m, but must be at most 1h30m"),
+    ],
+)
+def test_limits_tell_the_type_of_a_field_without_one(
+    settings: dict[str, Any], within: str, outside: str, complaint: str
+) -> None:
+    profile = replace(with_field("ram", **settings), submit_line=LINE)
+
+    assert build(profile, {"wish": within}).native[-1] == f"mem={within}"
+    with pytest.raises(InvalidRequest, match=complaint):
+        build(profile, {"wish": outside})
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("ram", {"max": "8m"}),  # megabytes or minutes
+        ("ram", {"max": 8, "unit": "G"}),  # a number or a size
+        ("ram", {"min": 1, "max": "8G"}),
+        ("ram", {"max": "many"}),
+        ("ram", {"max": 16, "type": "text"}),
+        ("queue", {"max": 16}),
+    ],
+)
+def test_limits_that_nothing_could_be_held_to_are_refused(name: str, settings: dict[str, Any]) -> None:
+    profile = replace(with_field(name, **settings), submit_line=LINE)
+
+    with pytest.raises(ConfigurationError, match=rf"fields\.{name} has min or max, .* give it a type"):
+        build(profile)
+
+
 def test_a_control_character_in_a_submit_line_s_param_is_refused() -> None:
     with pytest.raises(InvalidRequest, match="control character"):
         build(ProfileSettings(submit_line=LINE), {"wish": "a\nb"})
@@ -330,6 +380,17 @@ def test_the_weblink_outranks_what_is_inherited_and_the_profile_outranks_both() 
         ProfileSettings(environment={"WEBLINK_URI": "/mine", "A": "new"}), environment=inherited, weblink=WEBLINK
     )
     assert spec.environment == {"WEBLINK_URL": "https://fx.example", "WEBLINK_URI": "/mine", "A": "new", "B": "kept"}
+
+
+@pytest.mark.parametrize("variable", ["MY-SITE", "my.site", "1ST", "", "A B", "A=B", "BASH_FUNC_x%%", "GRÖSSE"])
+def test_a_variable_of_the_profile_that_no_shell_can_hold_is_refused(variable: str) -> None:
+    complaint = f"profiles.big.environment: no shell can hold a variable {variable!r}"
+    with pytest.raises(ConfigurationError, match=re.escape(complaint)):
+        build(ProfileSettings(environment={"GOOD": "1", variable: "x"}))
+
+
+def test_an_inherited_variable_that_no_shell_can_hold_is_no_trouble() -> None:
+    assert build(environment={"BASH_FUNC_x%%": "() { :; }"}).token == TOKEN
 
 
 @pytest.mark.parametrize("source", ["request", "launcher", "profile"])

@@ -69,6 +69,43 @@ def test_what_the_request_does_not_have_is_an_error() -> None:
             render(template, {"fields": {}}, ())
 
 
+METHODS = ("items", "copy", "values", "get", "keys", "pop", "update", "__class__")
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_param_may_be_called_as_a_method_of_python_s(name: str, tmp_path: Path) -> None:
+    template = (
+        f"printf '%s|' {{{{ params.{name} }}}} {{{{ params['{name}'] }}}} {{{{ params.{name} | default('no') }}}}"
+    )
+    assert lines(template, tmp_path, params={name: "a b"}) == ["a b"] * 3
+
+
+@pytest.mark.parametrize("value", [{}, "text", 4, 1.5, ["a"]])
+@pytest.mark.parametrize("name", [*METHODS, "upper", "real", "count"])
+@pytest.mark.parametrize(
+    "form", ["{{{{ x.{} }}}}", "{{{{ x['{}'] }}}}", "{{% if x.{} %}}{{% endif %}}", "{{{{ x.{}() }}}}"]
+)
+def test_a_member_that_a_value_does_not_have_is_no_method_either(form: str, name: str, value: Any) -> None:
+    with pytest.raises(ConfigurationError, match="needs something that the request does not have"):
+        render(form.format(name), {"x": value}, ())
+
+
+def test_what_jinja_has_of_its_own_keeps_its_members(tmp_path: Path) -> None:
+    template = """
+        {% set n = namespace(last='') %}
+        {% for v in x %}
+            printf '%s|' {{ loop.index }} {{ loop.cycle('a', 'b') }} {{ v }}
+            {% set n.last = v %}
+        {% endfor %}
+        printf '%s|' {{ n.last }} {{ x[0] }} {{ x[-2:] }} {{ x[0][1] }}
+        {% for g in y | groupby('k') %}
+            printf '%s|' {{ g.grouper }} {{ g.list | map(attribute='v') | list }}
+        {% endfor %}
+    """
+    words = lines(template, tmp_path, x=["c d", "e"], y=[{"k": "p q", "v": "1"}, {"k": "p q", "v": "2 3"}])
+    assert words == ["1", "a", "c d", "2", "b", "e", "e", "c d", "c d", "e", " ", "p q", "1", "2 3"]
+
+
 @pytest.mark.parametrize(
     "template", ["{{ x", "{% if %}", "{{ x | nofilter }}", "{% include 'a' %}", "{{ x + 1 }}", "{{ 1 // 0 }}"]
 )

@@ -36,6 +36,9 @@ def options(line: str, defaults: dict[str, object] | None = None, **params: Any)
         (f"bsub -R \"rusage[mem=4000]\" -R 'select[a && b]' -R span[hosts=1] {START}", None),
         (f"\n  bsub -q a\\ b \\\n -n4 {START} >/dev/null 2>&1\necho 'done; ${{ start.name }}'\n", ["-q", "a b", "-n4"]),
         (f'echo wait && bsub -P "" {START} && echo "it is done"', ["-P", ""]),
+        (f"qsub -pe smp 4 -V {START}", ["-pe", "smp", "4", "-V"]),
+        (f"qsub -binding set linear:4 -q n {START}", ["-binding", "set", "linear:4", "-q", "n"]),
+        (f"sbatch --exclusive --qos=high -p n {START}", ["--exclusive", "--qos=high", "-p", "n"]),
         ("bsub -q n fastx --command='${ start.command }' --cli --json=0", ["-q", "n"]),
         ("qsub -q n fastx --cli --param x=${ start.params.x }", ["-q", "n"]),
     ],
@@ -58,24 +61,24 @@ def test_a_value_stays_inside_its_one_word_wherever_it_stands(place: str) -> Non
 
 @given(st.text(), st.sampled_from(["{}", '"{}"', "'{}'", "--x={}"]))
 def test_no_value_becomes_a_second_word_or_an_option(value: str, place: str) -> None:
-    line = f"bsub {place.format('${start.params.x}')} -b {START}"
+    line = f"bsub -a {place.format('${start.params.x}')} -b {START}"
     try:
         words = options(line, x=value)
     except InvalidRequest:
         assert value == "" or (value.startswith("-") and place != "--x={}")
     else:
-        assert words == [place.strip("\"'").format(value), "-b"]
+        assert words == ["-a", place.strip("\"'").format(value), "-b"]
 
 
-@given(st.text(st.sampled_from("ab\\'\" \t-=,.#~[]*"), max_size=12))
+@given(st.lists(st.text(st.sampled_from("ab\\'\" \t-=,.#~[]*"), max_size=6), max_size=4).map(" -".join))
 def test_words_are_split_as_the_shell_does(text: str) -> None:
-    """Or the line is refused: what the shell would expand, for one, cannot be told from here."""
-    line = f"bsub a {text} -b {START}"
+    """Or the line is refused: what the shell would expand cannot be told from here, and there may be too many words."""
+    line = f"bsub -a {text} -b {START}"
     try:
         words = options(line)
     except ConfigurationError:
         return
-    done = subprocess.run(["/bin/sh", "-fc", f"printf '%s|' a {text} -b"], capture_output=True, check=True, timeout=60)
+    done = subprocess.run(["/bin/sh", "-fc", f"printf '%s|' -a {text} -b"], capture_output=True, check=True, timeout=60)
     assert words == done.stdout.decode().split("|")[:-1]
 
 
@@ -132,6 +135,13 @@ def test_a_param_that_cannot_be_a_word_is_the_request_s_fault(params: dict[str, 
         ("bsub start --command 'env X=1 ${ start.command }'", "gives FastX's start script '--command env X=1"),
         ("bsub start --command ${ start.command } --param a=b", "'--param a=b'"),
         ("bsub start --command ${ start.geometry }", "start_args or a template"),
+        (f"bsub bash {START}", "'bash' before FastX's start script"),
+        (f"bsub -P proj bash -l {START}", "'bash' before FastX's start script.* start_script or a template"),
+        (f"sbatch -p normal vglrun {START}", "'vglrun' before FastX's start script"),
+        (f"sbatch --partition=normal vglrun {START}", "'vglrun' before FastX's start script"),
+        (f"sbatch -p normal ${{ start.params.x }} {START}", r"'\$\{ start.params.x \}' before FastX's start script"),
+        (f"srun -n1 -- vglrun {START}", "'vglrun' before FastX's start script"),
+        (f"qsub -pe smp 4 vglrun {START}", "'vglrun' before FastX's start script"),
         (f"bsub -J session {START}", r"a name of its own \('-J'\)"),
         (f"sbatch --job-name=x {START}", "a name of its own"),
         (f"/opt/pbs/bin/qsub -N x {START}", "a name of its own"),

@@ -34,6 +34,9 @@ _NAMING: Final = {
 }
 """Submit command → the options that would take the job's name, by which the job is found, for their own."""
 
+_TWO_VALUES: Final = ("-pe", "-binding")
+"""Options of Grid Engine's qsub that have two; no other scheduler's option has more than one."""
+
 _PIECE: Final = re.compile(
     r"""
     '(?P<single>[^']*)'
@@ -67,6 +70,7 @@ def scheduler_options(line: str, start: StartObject, defaults: Mapping[str, obje
             "submit_line does not call FastX's start script with --command, so it cannot be told where the scheduler's "
             "options end. Give them as native, and what the session is to run as start_script or template"
         )
+    _check_options(words[1:begin])
     _check_start(words[begin + 1 :])
     runner = words[0].rpartition("/")[2]
     naming = _NAMING.get(runner, ())
@@ -77,6 +81,12 @@ def scheduler_options(line: str, start: StartObject, defaults: Mapping[str, obje
                 "after the session, and finds it by what it adds to that name"
             )
     return tuple(_filled(word, start, defaults) for word in words[1:begin])
+
+
+def used_params(line: str) -> frozenset[str]:
+    """Return the names of the params that a FastX 3 template uses."""
+    names = (found[1].strip() for found in _VALUE.finditer(line))
+    return frozenset(name.removeprefix(_PARAM) for name in names if name.startswith(_PARAM))
 
 
 def _submit(line: str) -> list[str]:
@@ -137,6 +147,22 @@ def _commands(text: str) -> Iterator[list[str]]:
 
 def _is_start_option(word: str) -> bool:
     return word.partition("=")[0] in _START_OPTIONS
+
+
+def _check_options(words: list[str]) -> None:
+    """Refuse a program before the start script: the scheduler would run it in place of the job script."""
+    values = 0
+    for word in words:
+        if word.startswith("-"):
+            takes_none = word == "--" or (word.startswith("--") and "=" in word)
+            values = 0 if takes_none else 2 if word in _TWO_VALUES else 1
+        elif values:
+            values -= 1
+        else:
+            raise ConfigurationError(
+                f"submit_line has {_shown(word)} before FastX's start script, which is neither an option nor the value "
+                "of one. What runs before the start script belongs into start_script or a template of the profile"
+            )
 
 
 def _check_start(words: list[str]) -> None:
