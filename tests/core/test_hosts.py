@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 import traceback
+from contextlib import suppress
 from pathlib import Path
 
 import anyio
@@ -109,9 +110,17 @@ async def test_much_input_and_output_pass_through() -> None:
     assert result.stdout == data
 
 
-async def test_both_outputs_may_be_large() -> None:
-    result = await LocalHost().run(sh("head -c 300000 /dev/zero; head -c 400000 /dev/zero >&2"), deadline=60)
-    assert (len(result.stdout), len(result.stderr)) == (300_000, 400_000)
+async def test_both_outputs_may_be_larger_than_any_pipe() -> None:
+    program = "head -c 5000000 /dev/zero; head -c 4000000 /dev/zero | tr '\\0' x >&2; echo end"
+    result = await LocalHost().run(sh(program), deadline=60)
+    assert (len(result.stdout), result.stdout[-4:]) == (5_000_004, b"end\n")
+    assert result.stderr == b"x" * 4_000_000
+
+
+async def test_an_output_that_is_opened_anew_loses_nothing() -> None:
+    program = "echo job 12; echo note >/dev/stdout; echo late; echo error >&2; echo x >/dev/stderr; echo y >&2"
+    result = await LocalHost().run(sh(program), deadline=20)
+    assert result == CommandResult(0, b"job 12\nnote\nlate\n", b"error\nx\ny\n")
 
 
 async def test_a_command_need_not_read_its_input() -> None:
@@ -204,19 +213,38 @@ async def test_a_caller_that_is_cancelled_already_starts_nothing_that_stays(tmp_
         await until_dead(*map(int, path.read_text().split()))
 
 
+@pytest.mark.parametrize("program", ["exec sleep 300", "while sleep 0.001; do echo; done"], ids=["silent", "printing"])
 async def test_a_process_that_holds_the_output_open_does_not_delay_the_answer(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    program: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(local, "LINGER", 0.1)
     path = tmp_path / "pids"
     begin = time.monotonic()
-    result = await LocalHost().run(sh('sleep 300 & echo $! >"$1"; echo 4217', str(path)), deadline=60)
+    result = await LocalHost().run(sh(f'echo 4217; ( {program} ) & echo $! >"$1"', str(path)), deadline=60)
     holder = int(path.read_text())
     try:
-        assert (result.text, time.monotonic() - begin < 30) == ("4217\n", True)
-        assert alive(holder)
+        assert (result.text.rstrip("\n"), time.monotonic() - begin < 30) == ("4217", True)
+        assert program.startswith("while") or alive(holder)
     finally:
-        os.kill(holder, 9)
+        with suppress(ProcessLookupError):
+            os.kill(holder, 9)
+
+
+async def test_no_command_leaves_a_descriptor_open() -> None:
+    host = LocalHost()
+    await host.run(["/bin/true"], deadline=20)
+    before = os.listdir("/proc/self/fd")
+
+    await host.run(["/bin/cat"], stdin=b"x", deadline=20)
+    with pytest.raises(OutcomeUnknown):
+        await host.run(["/bin/sleep", "300"], stdin=b"x", deadline=0.1)
+    with anyio.move_on_after(0.1):
+        await host.run(["/bin/sleep", "300"], stdin=b"x", deadline=60)
+    for argv in (["no-such-program"], ["/bin/echo", "a\0b"]):
+        with pytest.raises(FxschedError):
+            await host.run(argv, stdin=b"x", deadline=20)
+
+    assert os.listdir("/proc/self/fd") == before
 
 
 async def test_output_that_comes_just_after_the_end_still_counts() -> None:
