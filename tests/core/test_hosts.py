@@ -92,6 +92,16 @@ async def test_no_shell_reads_the_words() -> None:
     assert result.stdout == "".join(f"{word}|" for word in words).encode()
 
 
+async def test_a_python_built_for_old_systems_runs_commands_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "memfd_create")
+    monkeypatch.delattr(os, "pidfd_open")
+    data = os.urandom(3_000_000)
+    result = await LocalHost().run(sh("cat; exit 3"), stdin=data, deadline=60)
+    assert (result.stdout == data, result.exit_code) == (True, 3)
+    with pytest.raises(OutcomeUnknown):
+        await LocalHost().run(["/bin/sleep", "300"], deadline=0.1)
+
+
 # ── what it leaves behind ─────────────────────────────────────────────────────────────────────────────────────────
 
 

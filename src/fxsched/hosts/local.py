@@ -6,24 +6,26 @@ import os
 import signal
 from contextlib import closing, contextmanager, suppress
 from fcntl import fcntl
+from functools import partial
 from pathlib import Path
 from subprocess import DEVNULL, Popen
-from typing import TYPE_CHECKING, Final
+from typing import IO, TYPE_CHECKING, Final
 
 import anyio
-from anyio import to_thread
 
 from fxsched.errors import CommandNotFound, HostUnreachable, OutcomeUnknown
 from fxsched.hosts.base import NO_SECRETS, NOTHING, CommandResult
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 
     from fxsched.jobs import Secret
 
 # Who and where the user is. Everything else could change what a command prints, or what it does.
 IDENTITY: Final = ("HOME", "USER", "LOGNAME", "SHELL", "PATH", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "KRB5CCNAME")
 DEFAULT_PATH: Final = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"
+_SHARED: Final = "/dev/shm"  # noqa: S108 - what is put there has no name
+"""Where files are in memory (shm_overview(7))."""
 _USUAL: Final = 1 << 16
 """Bytes that a pipe holds."""
 _MOST: Final = 1 << 20
@@ -79,14 +81,23 @@ class LocalHost:
 
 @contextmanager
 def _input(content: bytes) -> Iterator[int]:
-    """Give a command's input, in memory: nobody has to feed it, and nobody minds if it is not read."""
+    """Give a command's input as a file: nobody has to feed it, and nobody minds if it is not read."""
     if not content:
         yield DEVNULL
         return
-    with open(os.memfd_create("fxsched", os.MFD_CLOEXEC), "w+b") as file:
+    with _memory() as file:
         file.write(content)
         file.seek(0)
         yield file.fileno()
+
+
+def _memory() -> IO[bytes]:
+    """Open a file that has no name, in memory: it may hold a secret."""
+    if hasattr(os, "memfd_create"):
+        return open(os.memfd_create("fxsched", os.MFD_CLOEXEC), "w+b")
+    from tempfile import TemporaryFile
+
+    return TemporaryFile(dir=_SHARED if os.access(_SHARED, os.W_OK) else None)
 
 
 class _Output:
@@ -148,21 +159,34 @@ async def _ended(process: Popen[bytes], *outputs: _Output) -> None:
     The event loops have ways of their own, which cost more than the start of the process: asyncio makes a thread for
     each, at least before Python 3.12, and readers of pipes, of which the usual short command needs none.
     """
-    try:
-        descriptor = os.pidfd_open(process.pid)
-    except OSError:  # a kernel before 5.3, or a container that forbids it
-        await to_thread.run_sync(process.wait, abandon_on_cancel=True)
-        return
     pause = _PAUSE
-    try:
+    with _end_of(process.pid) as end:
         while True:
             with anyio.move_on_after(pause):
-                await anyio.wait_readable(descriptor)
+                await end()
                 break
             pause = _BUSY if _read(outputs) else min(2 * pause, _IDLE)
+    process.wait()
+
+
+@contextmanager
+def _end_of(pid: int) -> Iterator[Callable[[], Awaitable[None]]]:
+    """Give a way to wait for a child to end."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except (AttributeError, OSError):  # Python built for old systems; a kernel before 5.3; a container that forbids it
+        yield partial(_poll, pid)
+        return
+    try:
+        yield partial(anyio.wait_readable, descriptor)
     finally:
         os.close(descriptor)
-    process.wait()
+
+
+async def _poll(pid: int) -> None:
+    with suppress(ChildProcessError):
+        while not os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):  # noqa: ASYNC110, ASYNC222 - no event
+            await anyio.sleep(_BUSY)
 
 
 async def _quiet(group: int, *outputs: _Output) -> None:
