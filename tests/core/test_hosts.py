@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
 import traceback
 from contextlib import suppress
@@ -178,6 +180,32 @@ async def test_no_error_holds_a_secret(argv: list[str], secret: str) -> None:
     with pytest.raises(FxschedError) as caught:
         await LocalHost().run(argv, secrets={"KEY": Secret(secret)}, deadline=0.1)
     assert "hunter2" not in "".join(traceback.format_exception(caught.value))
+
+
+# A program whose parent ignores SIGCHLD; sys.argv: the event loop, and whether it begins to do so itself later.
+HEIR = "import os, signal, sys; signal.signal(signal.SIGCHLD, signal.SIG_IGN); os.execv(sys.executable, sys.argv[1:])"
+PROGRAM = """
+import signal, sys, anyio
+from fxsched.errors import OutcomeUnknown
+from fxsched.hosts import LocalHost
+
+host = LocalHost()
+if sys.argv[2] == "later":
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+try:
+    print(anyio.run(lambda: host.run(["/bin/false"], deadline=20), backend=sys.argv[1]).exit_code)
+except OutcomeUnknown as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize(
+    ("since", "answer"), [("start", "1\n"), ("later", "/bin/false ended on this machine, and nobody knows how: ")]
+)
+def test_a_failure_is_no_success_where_sigchld_is_ignored(anyio_backend: str, since: str, answer: str) -> None:
+    program = [sys.executable, "-c", PROGRAM, anyio_backend, since]
+    done = subprocess.run([sys.executable, "-c", HEIR, *program], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith(answer)
 
 
 # ── its end ───────────────────────────────────────────────────────────────────────────────────────────────────────

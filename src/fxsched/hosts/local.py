@@ -9,6 +9,7 @@ from fcntl import fcntl
 from functools import partial
 from pathlib import Path
 from subprocess import DEVNULL, Popen
+from threading import current_thread, main_thread
 from typing import IO, TYPE_CHECKING, Final
 
 import anyio
@@ -51,6 +52,7 @@ class LocalHost:
         self._base["LC_ALL"] = "C"
         self.home: Path | None = Path(self._base.get("HOME") or os.path.expanduser("~"))
         self._base["HOME"] = str(self.home)
+        _heed_children()
 
     async def run(
         self,
@@ -70,13 +72,24 @@ class LocalHost:
                 stderr.handed_over()
                 with anyio.fail_after(deadline):
                     await _ended(process, stdout, stderr)
+                    code = _exit_code(process)
+                    if code is None:
+                        raise OutcomeUnknown(
+                            f"{argv[0]} ended on {self.label}, and nobody knows how: this process ignores SIGCHLD, or "
+                            "something else in it waits for all children"
+                        )
                     await _quiet(process.pid, stdout, stderr)
             except TimeoutError:
                 raise OutcomeUnknown(f"{argv[0]} did not answer within {deadline:g} s on {self.label}") from None
             finally:
                 await end_process(process)
-            code = process.returncode
             return CommandResult(code if code >= 0 else 128 - code, stdout.content(), stderr.content())
+
+
+def _heed_children() -> None:
+    """Take it back if whoever started us ignores SIGCHLD, which is inherited: exit codes would be thrown away."""
+    if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN and current_thread() is main_thread():
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
 
 @contextmanager
@@ -166,7 +179,16 @@ async def _ended(process: Popen[bytes], *outputs: _Output) -> None:
                 await end()
                 break
             pause = _BUSY if _read(outputs) else min(2 * pause, _IDLE)
-    process.wait()
+
+
+def _exit_code(process: Popen[bytes]) -> int | None:
+    """Return how a process ended that has ended; None if somebody else was told. ``Popen`` would take that for 0."""
+    try:
+        _, status = os.waitpid(process.pid, 0)
+    except ChildProcessError:
+        return None
+    process.returncode = os.waitstatus_to_exitcode(status)
+    return process.returncode
 
 
 @contextmanager
@@ -223,3 +245,4 @@ async def end_process(process: Popen[bytes]) -> None:
                 return  # it runs as somebody else, as behind sudo; it has a deadline of its own
         with anyio.CancelScope(shield=True):
             await _ended(process)
+        process.poll()
