@@ -9,13 +9,14 @@ import time
 import traceback
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
 
 from fxsched.errors import CommandNotFound, FxschedError, HostUnreachable, OutcomeUnknown
 from fxsched.hosts import CommandResult, LocalHost, local
-from fxsched.hosts.local import DEFAULT_PATH
+from fxsched.hosts.local import DEFAULT_PATH, start_process
 from fxsched.hosts.scripted import Command, ScriptedHost
 from fxsched.jobs import Secret
 
@@ -225,6 +226,25 @@ async def test_a_command_that_ignores_term_is_ended_too(tmp_path: Path) -> None:
     with pytest.raises(OutcomeUnknown):
         await LocalHost().run(sh(f"trap '' TERM INT HUP; {FAMILY}", str(path)), deadline=1)
     await until_dead(*map(int, path.read_text().split()))
+
+
+async def test_a_command_that_no_signal_ends_does_not_keep_us(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(*arguments: Any) -> subprocess.Popen[bytes]:
+        started.append(start_process(*arguments))
+        return started[0]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(local, "start_process", start)
+        patch.setattr(local, "ENDING", 0.1)
+        patch.setattr(os, "killpg", lambda *_: None)  # as with a file server that hangs
+        begin = time.monotonic()
+        with pytest.raises(OutcomeUnknown):
+            await LocalHost().run(["/bin/sleep", "300"], deadline=0.1)
+    assert time.monotonic() - begin < 60
+    started[0].kill()
+    started[0].wait()
 
 
 async def test_a_cancelled_caller_leaves_no_process(tmp_path: Path) -> None:

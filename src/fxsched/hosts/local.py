@@ -39,6 +39,8 @@ _IDLE: Final = 0.1
 """Seconds between two looks at a command's output: the first, while it prints, and at most while it prints nothing."""
 LINGER: Final = 1.0
 """Seconds that processes of a command may still go on printing after its end."""
+ENDING: Final = 2.0
+"""Seconds that a killed command has to end: one that waits for a file server that hangs does not."""
 
 
 class LocalHost:
@@ -236,13 +238,13 @@ def _exists(group: int) -> bool:
 
 
 async def end_process(process: Popen[bytes]) -> None:
-    """Leave nothing of the command behind if it was interrupted."""
+    """Leave nothing of the command behind if it was interrupted, but what the kernel itself cannot end yet."""
     if process.poll() is None:
         with suppress(ProcessLookupError):
             try:
                 os.killpg(process.pid, signal.SIGKILL)
             except PermissionError:
                 return  # it runs as somebody else, as behind sudo; it has a deadline of its own
-        with anyio.CancelScope(shield=True):
+        with anyio.move_on_after(ENDING, shield=True):
             await _ended(process)
         process.poll()
