@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
 import traceback
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
 
 from fxsched.errors import CommandNotFound, FxschedError, HostUnreachable, OutcomeUnknown
 from fxsched.hosts import CommandResult, LocalHost, local
-from fxsched.hosts.local import DEFAULT_PATH
+from fxsched.hosts.local import DEFAULT_PATH, start_process
 from fxsched.hosts.scripted import Command, ScriptedHost
 from fxsched.jobs import Secret
 
@@ -91,6 +95,16 @@ async def test_no_shell_reads_the_words() -> None:
     assert result.stdout == "".join(f"{word}|" for word in words).encode()
 
 
+async def test_a_python_built_for_old_systems_runs_commands_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "memfd_create")
+    monkeypatch.delattr(os, "pidfd_open")
+    data = os.urandom(3_000_000)
+    result = await LocalHost().run(sh("cat; exit 3"), stdin=data, deadline=60)
+    assert (result.stdout == data, result.exit_code) == (True, 3)
+    with pytest.raises(OutcomeUnknown):
+        await LocalHost().run(["/bin/sleep", "300"], deadline=0.1)
+
+
 # ── what it leaves behind ─────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -109,9 +123,17 @@ async def test_much_input_and_output_pass_through() -> None:
     assert result.stdout == data
 
 
-async def test_both_outputs_may_be_large() -> None:
-    result = await LocalHost().run(sh("head -c 300000 /dev/zero; head -c 400000 /dev/zero >&2"), deadline=60)
-    assert (len(result.stdout), len(result.stderr)) == (300_000, 400_000)
+async def test_both_outputs_may_be_larger_than_any_pipe() -> None:
+    program = "head -c 5000000 /dev/zero; head -c 4000000 /dev/zero | tr '\\0' x >&2; echo end"
+    result = await LocalHost().run(sh(program), deadline=60)
+    assert (len(result.stdout), result.stdout[-4:]) == (5_000_004, b"end\n")
+    assert result.stderr == b"x" * 4_000_000
+
+
+async def test_an_output_that_is_opened_anew_loses_nothing() -> None:
+    program = "echo job 12; echo note >/dev/stdout; echo late; echo error >&2; echo x >/dev/stderr; echo y >&2"
+    result = await LocalHost().run(sh(program), deadline=20)
+    assert result == CommandResult(0, b"job 12\nnote\nlate\n", b"error\nx\ny\n")
 
 
 async def test_a_command_need_not_read_its_input() -> None:
@@ -161,6 +183,32 @@ async def test_no_error_holds_a_secret(argv: list[str], secret: str) -> None:
     assert "hunter2" not in "".join(traceback.format_exception(caught.value))
 
 
+# A program whose parent ignores SIGCHLD; sys.argv: the event loop, and whether it begins to do so itself later.
+HEIR = "import os, signal, sys; signal.signal(signal.SIGCHLD, signal.SIG_IGN); os.execv(sys.executable, sys.argv[1:])"
+PROGRAM = """
+import signal, sys, anyio
+from fxsched.errors import OutcomeUnknown
+from fxsched.hosts import LocalHost
+
+host = LocalHost()
+if sys.argv[2] == "later":
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+try:
+    print(anyio.run(lambda: host.run(["/bin/false"], deadline=20), backend=sys.argv[1]).exit_code)
+except OutcomeUnknown as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize(
+    ("since", "answer"), [("start", "1\n"), ("later", "/bin/false ended on this machine, and nobody knows how: ")]
+)
+def test_a_failure_is_no_success_where_sigchld_is_ignored(anyio_backend: str, since: str, answer: str) -> None:
+    program = [sys.executable, "-c", PROGRAM, anyio_backend, since]
+    done = subprocess.run([sys.executable, "-c", HEIR, *program], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith(answer)
+
+
 # ── its end ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -178,6 +226,25 @@ async def test_a_command_that_ignores_term_is_ended_too(tmp_path: Path) -> None:
     with pytest.raises(OutcomeUnknown):
         await LocalHost().run(sh(f"trap '' TERM INT HUP; {FAMILY}", str(path)), deadline=1)
     await until_dead(*map(int, path.read_text().split()))
+
+
+async def test_a_command_that_no_signal_ends_does_not_keep_us(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(*arguments: Any) -> subprocess.Popen[bytes]:
+        started.append(start_process(*arguments))
+        return started[0]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(local, "start_process", start)
+        patch.setattr(local, "ENDING", 0.1)
+        patch.setattr(os, "killpg", lambda *_: None)  # as with a file server that hangs
+        begin = time.monotonic()
+        with pytest.raises(OutcomeUnknown):
+            await LocalHost().run(["/bin/sleep", "300"], deadline=0.1)
+    assert time.monotonic() - begin < 60
+    started[0].kill()
+    started[0].wait()
 
 
 async def test_a_cancelled_caller_leaves_no_process(tmp_path: Path) -> None:
@@ -204,19 +271,38 @@ async def test_a_caller_that_is_cancelled_already_starts_nothing_that_stays(tmp_
         await until_dead(*map(int, path.read_text().split()))
 
 
+@pytest.mark.parametrize("program", ["exec sleep 300", "while sleep 0.001; do echo; done"], ids=["silent", "printing"])
 async def test_a_process_that_holds_the_output_open_does_not_delay_the_answer(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    program: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(local, "LINGER", 0.1)
     path = tmp_path / "pids"
     begin = time.monotonic()
-    result = await LocalHost().run(sh('sleep 300 & echo $! >"$1"; echo 4217', str(path)), deadline=60)
+    result = await LocalHost().run(sh(f'echo 4217; ( {program} ) & echo $! >"$1"', str(path)), deadline=60)
     holder = int(path.read_text())
     try:
-        assert (result.text, time.monotonic() - begin < 30) == ("4217\n", True)
-        assert alive(holder)
+        assert (result.text.rstrip("\n"), time.monotonic() - begin < 30) == ("4217", True)
+        assert program.startswith("while") or alive(holder)
     finally:
-        os.kill(holder, 9)
+        with suppress(ProcessLookupError):
+            os.kill(holder, 9)
+
+
+async def test_no_command_leaves_a_descriptor_open() -> None:
+    host = LocalHost()
+    await host.run(["/bin/true"], deadline=20)
+    before = os.listdir("/proc/self/fd")
+
+    await host.run(["/bin/cat"], stdin=b"x", deadline=20)
+    with pytest.raises(OutcomeUnknown):
+        await host.run(["/bin/sleep", "300"], stdin=b"x", deadline=0.1)
+    with anyio.move_on_after(0.1):
+        await host.run(["/bin/sleep", "300"], stdin=b"x", deadline=60)
+    for argv in (["no-such-program"], ["/bin/echo", "a\0b"]):
+        with pytest.raises(FxschedError):
+            await host.run(argv, stdin=b"x", deadline=20)
+
+    assert os.listdir("/proc/self/fd") == before
 
 
 async def test_output_that_comes_just_after_the_end_still_counts() -> None:

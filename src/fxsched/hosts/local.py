@@ -4,29 +4,43 @@ from __future__ import annotations
 
 import os
 import signal
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
+from fcntl import fcntl
+from functools import partial
 from pathlib import Path
-from subprocess import Popen
-from typing import TYPE_CHECKING, Final
+from subprocess import DEVNULL, Popen
+from threading import current_thread, main_thread
+from typing import IO, TYPE_CHECKING, Final
 
 import anyio
-from anyio import to_thread
 
 from fxsched.errors import CommandNotFound, HostUnreachable, OutcomeUnknown
 from fxsched.hosts.base import NO_SECRETS, NOTHING, CommandResult
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 
     from fxsched.jobs import Secret
 
 # Who and where the user is. Everything else could change what a command prints, or what it does.
 IDENTITY: Final = ("HOME", "USER", "LOGNAME", "SHELL", "PATH", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "KRB5CCNAME")
 DEFAULT_PATH: Final = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"
-CHUNK: Final = 1 << 16
-"""Bytes of output that are read at a time."""
+_SHARED: Final = "/dev/shm"  # noqa: S108 - what is put there has no name
+"""Where files are in memory (shm_overview(7))."""
+_USUAL: Final = 1 << 16
+"""Bytes that a pipe holds."""
+_MOST: Final = 1 << 20
+"""Bytes that it can be made to hold by anybody (pipe(7)), once a command has filled it."""
+_SET_SIZE: Final = 1031
+"""F_SETPIPE_SZ, which not every build of Python has."""
+_PAUSE: Final = 0.02
+_BUSY: Final = 0.005
+_IDLE: Final = 0.1
+"""Seconds between two looks at a command's output: the first, while it prints, and at most while it prints nothing."""
 LINGER: Final = 1.0
 """Seconds that processes of a command may still go on printing after its end."""
+ENDING: Final = 2.0
+"""Seconds that a killed command has to end: one that waits for a file server that hangs does not."""
 
 
 class LocalHost:
@@ -40,6 +54,7 @@ class LocalHost:
         self._base["LC_ALL"] = "C"
         self.home: Path | None = Path(self._base.get("HOME") or os.path.expanduser("~"))
         self._base["HOME"] = str(self.home)
+        _heed_children()
 
     async def run(
         self,
@@ -51,43 +66,94 @@ class LocalHost:
         deadline: float,
     ) -> CommandResult:
         """Run ``argv``; see ``Host.run``."""
-        revealed = {name: secret.reveal() for name, secret in secrets.items()}
-        with _memory(stdin) as given, _memory() as stdout, _memory() as stderr:
-            process = start_process(argv, self._base | dict(environment) | revealed, given, stdout, stderr)
+        variables = self._base | dict(environment) | {name: secret.reveal() for name, secret in secrets.items()}
+        with _input(stdin) as given, closing(_Output()) as stdout, closing(_Output()) as stderr:
+            process = start_process(argv, variables, given, stdout.writer, stderr.writer)
             try:
+                stdout.handed_over()
+                stderr.handed_over()
                 with anyio.fail_after(deadline):
-                    await _ended(process)
-                    await _quiet(process.pid)
+                    await _ended(process, stdout, stderr)
+                    code = _exit_code(process)
+                    if code is None:
+                        raise OutcomeUnknown(
+                            f"{argv[0]} ended on {self.label}, and nobody knows how: this process ignores SIGCHLD, or "
+                            "something else in it waits for all children"
+                        )
+                    await _quiet(process.pid, stdout, stderr)
             except TimeoutError:
                 raise OutcomeUnknown(f"{argv[0]} did not answer within {deadline:g} s on {self.label}") from None
             finally:
                 await end_process(process)
-            code = process.returncode
-            return CommandResult(code if code >= 0 else 128 - code, _content(stdout), _content(stderr))
+            return CommandResult(code if code >= 0 else 128 - code, stdout.content(), stderr.content())
+
+
+def _heed_children() -> None:
+    """Take it back if whoever started us ignores SIGCHLD, which is inherited: exit codes would be thrown away."""
+    if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN and current_thread() is main_thread():
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
 
 @contextmanager
-def _memory(content: bytes = b"") -> Iterator[int]:
-    """Give a file in memory, to be a command's input or output.
+def _input(content: bytes) -> Iterator[int]:
+    """Give a command's input as a file: nobody has to feed it, and nobody minds if it is not read."""
+    if not content:
+        yield DEVNULL
+        return
+    with _memory() as file:
+        file.write(content)
+        file.seek(0)
+        yield file.fileno()
 
-    Unlike a pipe it takes whatever is written without being read meanwhile, and it does not matter who holds it open:
-    OpenPBS 23.06's qsub leaves a process behind that keeps its output for about a minute.
+
+def _memory() -> IO[bytes]:
+    """Open a file that has no name, in memory: it may hold a secret."""
+    if hasattr(os, "memfd_create"):
+        return open(os.memfd_create("fxsched", os.MFD_CLOEXEC), "w+b")
+    from tempfile import TemporaryFile
+
+    return TemporaryFile(dir=_SHARED if os.access(_SHARED, os.W_OK) else None)
+
+
+class _Output:
+    """A pipe that a command prints into, and that is read from time to time.
+
+    Its end does not matter: OpenPBS 23.06's qsub leaves a process behind that holds its output for about a minute.
+    Nor would a file do, which need not be read meanwhile: ``echo x >/dev/stderr``, in a wrapper, cuts a file off.
     """
-    file = os.memfd_create("fxsched", os.MFD_CLOEXEC)
-    try:
-        rest = memoryview(content)
-        while rest:
-            rest = rest[os.pwrite(file, rest, len(content) - len(rest)) :]
-        yield file
-    finally:
-        os.close(file)
 
+    def __init__(self) -> None:
+        self._reader, self.writer = os.pipe()
+        self._open = {self._reader, self.writer}
+        self._content = bytearray()
+        os.set_blocking(self._reader, False)
 
-def _content(file: int) -> bytes:
-    content = b""
-    while chunk := os.pread(file, CHUNK, len(content)):
-        content += chunk
-    return content
+    def handed_over(self) -> None:
+        """The command has its end of the pipe now; ours of it is closed."""
+        self._open.remove(self.writer)
+        os.close(self.writer)
+
+    def read(self) -> int:
+        """Take what has been printed meanwhile, and return how much that is."""
+        try:
+            printed = os.read(self._reader, _MOST)
+        except BlockingIOError:
+            return 0
+        self._content += printed
+        if len(printed) >= _USUAL:
+            with suppress(OSError):  # a user may have only so many large pipes
+                fcntl(self._reader, _SET_SIZE, _MOST)
+        return len(printed)
+
+    def content(self) -> bytes:
+        """Return all that was printed up to now."""
+        self.read()
+        return bytes(self._content)
+
+    def close(self) -> None:
+        """Let go of it."""
+        for end in self._open:
+            os.close(end)
 
 
 def start_process(
@@ -102,31 +168,63 @@ def start_process(
         raise HostUnreachable(f"{argv[0]} could not be started on this machine: {error}") from None
 
 
-async def _ended(process: Popen[bytes]) -> None:
-    """Wait for a process to end.
+async def _ended(process: Popen[bytes], *outputs: _Output) -> None:
+    """Wait for a process to end, and read its output from time to time: a pipe that is full would stop it.
 
     The event loops have ways of their own, which cost more than the start of the process: asyncio makes a thread for
-    each, at least before Python 3.12, and pipes that nobody needs here.
+    each, at least before Python 3.12, and readers of pipes, of which the usual short command needs none.
     """
+    pause = _PAUSE
+    with _end_of(process.pid) as end:
+        while True:
+            with anyio.move_on_after(pause):
+                await end()
+                break
+            pause = _BUSY if _read(outputs) else min(2 * pause, _IDLE)
+
+
+def _exit_code(process: Popen[bytes]) -> int | None:
+    """Return how a process ended that has ended; None if somebody else was told. ``Popen`` would take that for 0."""
     try:
-        descriptor = os.pidfd_open(process.pid)
-    except OSError:  # a kernel before 5.3, or a container that forbids it
-        await to_thread.run_sync(process.wait, abandon_on_cancel=True)
+        _, status = os.waitpid(process.pid, 0)
+    except ChildProcessError:
+        return None
+    process.returncode = os.waitstatus_to_exitcode(status)
+    return process.returncode
+
+
+@contextmanager
+def _end_of(pid: int) -> Iterator[Callable[[], Awaitable[None]]]:
+    """Give a way to wait for a child to end."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except (AttributeError, OSError):  # Python built for old systems; a kernel before 5.3; a container that forbids it
+        yield partial(_poll, pid)
         return
     try:
-        await anyio.wait_readable(descriptor)
+        yield partial(anyio.wait_readable, descriptor)
     finally:
         os.close(descriptor)
-    process.wait()
 
 
-async def _quiet(group: int) -> None:
+async def _poll(pid: int) -> None:
+    with suppress(ChildProcessError):
+        while not os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):  # noqa: ASYNC110, ASYNC222 - no event
+            await anyio.sleep(_BUSY)
+
+
+async def _quiet(group: int, *outputs: _Output) -> None:
     """Wait a moment for what a command has left running in its process group, as in ``sbatch "$@" > >(tee log)``."""
     if not _exists(group):
         return
     with anyio.move_on_after(LINGER):
-        while _exists(group):  # noqa: ASYNC110 - no event tells of it
-            await anyio.sleep(0.01)
+        while _exists(group):
+            await anyio.sleep(_BUSY)
+            _read(outputs)
+
+
+def _read(outputs: Iterable[_Output]) -> int:
+    return sum([output.read() for output in outputs])
 
 
 def _exists(group: int) -> bool:
@@ -140,12 +238,13 @@ def _exists(group: int) -> bool:
 
 
 async def end_process(process: Popen[bytes]) -> None:
-    """Leave nothing of the command behind if it was interrupted."""
+    """Leave nothing of the command behind if it was interrupted, but what the kernel itself cannot end yet."""
     if process.poll() is None:
         with suppress(ProcessLookupError):
             try:
                 os.killpg(process.pid, signal.SIGKILL)
             except PermissionError:
                 return  # it runs as somebody else, as behind sudo; it has a deadline of its own
-        with anyio.CancelScope(shield=True):
+        with anyio.move_on_after(ENDING, shield=True):
             await _ended(process)
+        process.poll()
