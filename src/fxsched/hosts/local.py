@@ -27,10 +27,8 @@ IDENTITY: Final = ("HOME", "USER", "LOGNAME", "SHELL", "PATH", "TZ", "TMPDIR", "
 DEFAULT_PATH: Final = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"
 _SHARED: Final = "/dev/shm"  # noqa: S108 - what is put there has no name
 """Where files are in memory (shm_overview(7))."""
-_USUAL: Final = 1 << 16
-"""Bytes that a pipe holds."""
 _MOST: Final = 1 << 20
-"""Bytes that it can be made to hold by anybody (pipe(7)), once a command has filled it."""
+"""Bytes that anybody may make a pipe hold (pipe(7)): what most commands print fits, and none of them has to wait."""
 _SET_SIZE: Final = 1031
 """F_SETPIPE_SZ, which not every build of Python has."""
 _PAUSE: Final = 0.02
@@ -127,6 +125,8 @@ class _Output:
         self._open = {self._reader, self.writer}
         self._content = bytearray()
         os.set_blocking(self._reader, False)
+        with suppress(OSError):  # a user may have only so many large pipes
+            fcntl(self._reader, _SET_SIZE, _MOST)
 
     def handed_over(self) -> None:
         """The command has its end of the pipe now; ours of it is closed."""
@@ -140,9 +140,6 @@ class _Output:
         except BlockingIOError:
             return 0
         self._content += printed
-        if len(printed) >= _USUAL:
-            with suppress(OSError):  # a user may have only so many large pipes
-                fcntl(self._reader, _SET_SIZE, _MOST)
         return len(printed)
 
     def content(self) -> bytes:
