@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
+import anyio
 import asyncssh
 
 from fxsched.errors import AuthenticationFailed, ConfigurationError, HostKeyRejected, HostUnreachable
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from typing import Self
 
 _MOST_HOPS: Final = 8
+_OPENING: Final = 2.0
+"""Seconds that a server has to answer about a channel that is not wanted any more."""
 _CONFIGURATION: Final = ("~/.ssh/config", "/etc/ssh/ssh_config")
 _KNOWN_HOSTS: Final = ("~/.ssh/known_hosts", "~/.ssh/known_hosts2")
 _KNOWN_HOSTS_OF_ALL: Final = ("/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2")
@@ -147,18 +150,43 @@ class SshHost(SshTransport):
         connection = self._connection
         if not connection:
             raise ConnectionGone("it was closed")
+        opened: asyncssh.SSHClientChannel[bytes] | None = None
+        trouble: Exception = ConnectionGone("it opens no channel")
+        done = anyio.Event()
+        to_its_end = anyio.CancelScope(shield=True)
+
+        async def create() -> None:
+            nonlocal opened, trouble
+            with to_its_end:
+                try:
+                    opened, _ = await connection.create_session(lambda: _Session(channel), COMMAND_LINE)
+                except Exception as error:  # kept out of the task group, which would wrap it
+                    trouble = error
+            done.set()
+
         try:
-            opened, _ = await connection.create_session(lambda: _Session(channel), COMMAND_LINE)
-        except asyncssh.ChannelOpenError as error:
-            if connection.is_closed():
-                raise ConnectionGone(error.reason) from None
-            raise ChannelRefused(error.reason) from None
-        except (OSError, asyncssh.Error) as error:
-            raise ConnectionGone(_words(error)) from None
-        try:
+            # A caller who is cancelled waits a while for the server's answer: what it opened unheard would stay open.
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(create)
+                try:
+                    await done.wait()
+                finally:
+                    to_its_end.deadline = anyio.current_time() + _OPENING
+            if not opened:
+                raise _refusal(trouble, connection)
             yield _Sender(opened)
         finally:
-            opened.abort()
+            if opened:
+                opened.abort()
+
+
+def _refusal(trouble: Exception, connection: asyncssh.SSHClientConnection) -> Exception:
+    """Return what a failure to open a channel means."""
+    if isinstance(trouble, asyncssh.ChannelOpenError) and not connection.is_closed():
+        return ChannelRefused(trouble.reason)
+    if isinstance(trouble, OSError | asyncssh.Error):
+        return ConnectionGone(_words(trouble))
+    return trouble
 
 
 class _Session(asyncssh.SSHClientSession[bytes]):
