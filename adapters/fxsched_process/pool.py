@@ -149,6 +149,10 @@ class PoolAdapter(Adapter):
         """End the job's members, on its host."""
         await self._machine(id).cancel(id)
 
+    async def kill(self, id: JobId) -> None:
+        """End the job's members by KILL, on its host."""
+        await self._machine(id).kill(id)
+
     async def find(self, token: Token) -> tuple[JobId, ...]:
         """Look for the job's directory: on the host that it was sent to, or, where we do not know, on all of them."""
         names = [self._sent[token]] if token in self._sent else list(self._machines)

@@ -25,6 +25,7 @@ from fxsched.submission import Timing
 from fxsched_process.replies import Burden, parse_burden
 
 from ..contract.adapter import AdapterContract
+from ..contract.site import until_text
 from .pool_site import NAMES, ThesePools
 
 if TYPE_CHECKING:
@@ -170,6 +171,16 @@ async def test_an_operator_elsewhere_finds_and_ends_a_job_by_its_id_alone(site: 
     assert (await site.ended(id)).cause is EndCause.CANCELLED
     other = next(name for name in NAMES if name != host_of(id))
     assert site.machines[other].commands == []
+
+
+async def test_a_job_is_killed_on_its_host_without_a_warning(site: ThesePools) -> None:
+    id = await site.submit("trap 'echo bye' TERM; echo ready; while :; do sleep 0.1; done")
+    await until_text(site.home / "job.log")
+
+    await site.connect().kill(id)
+
+    assert (await site.ended(id)).cause is EndCause.CANCELLED
+    assert "bye" not in (site.home / "job.log").read_text()
 
 
 async def test_a_submit_that_is_repeated_goes_to_the_same_host(site: ThesePools) -> None:
