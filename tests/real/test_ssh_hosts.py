@@ -390,7 +390,7 @@ async def test_a_dead_host_costs_one_timeout_however_many_commands_wait(kind: Ca
 
 # ── host keys ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
-NOT_CHECKED = ("StrictHostKeyChecking no", "CheckHostIP no", "NoHostAuthenticationForLocalhost no")
+NOT_CHECKED = ("StrictHostKeyChecking no", "CheckHostIP no", "NoHostAuthenticationForLocalhost yes")
 
 
 def mend(error: HostKeyRejected, place: Path) -> None:
