@@ -218,12 +218,12 @@ burden() {
         grep -A 1 '/fxsched/processes/.*/program$' | grep -c '^supervise$')
     read -r load rest </proc/loadavg
     cores=$(grep -c '^processor' /proc/cpuinfo)
+    # Not by the directories' times: a job's end is written down there too.
     latest=0
-    for d in $(ls -t "$processes" 2>/dev/null); do
-        recall "$d"
-        [ "$host" = "$here" ] || continue
-        latest=${began:-0}
-        break
+    for path in "$processes"/*/; do
+        path=${path%/}
+        recall "${path##*/}"
+        [ "$host" != "$here" ] || [ "${began:-0}" -le "$latest" ] || latest=$began
     done
     echo "burden $running $load $cores $latest"
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -132,6 +133,19 @@ async def test_the_burden_of_a_host_counts_its_sessions(site: ThesePools) -> Non
         assert burden.sessions >= 4
         assert burden.cores >= 1
         assert (burden.latest > 0) or not used[name]
+
+
+async def test_the_latest_job_of_a_host_is_the_one_that_began_last_whichever_ended_last(site: ThesePools) -> None:
+    jobs = site.home / ".local" / "state" / "fxsched" / "processes"
+    here = os.uname().nodename
+    for name, host, began, changed in [("a", here, 100, 9), ("b", here, 300, 7), ("c", "elsewhere", 500, 8)]:
+        (jobs / name).mkdir(parents=True)
+        (jobs / name / "process").write_text(f"1 1 {host} boot {began}\n")
+        os.utime(jobs / name, (changed, changed))
+
+    burden = await site.connect()._machines[NAMES[0]].burden()
+
+    assert burden.latest == 300
 
 
 @pytest.mark.parametrize("text", ["", "burden", "burden 1 2 3", "burden x 1.0 4 0", "welcome to node1"])
