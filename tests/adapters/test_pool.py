@@ -23,6 +23,7 @@ from fxsched.jobs import EndCause, JobId, JobSpec, JobState, new_token
 from fxsched.ledger import Ledger
 from fxsched.reconcile import Kind, reconcile
 from fxsched.submission import Timing
+from fxsched_process import pool
 from fxsched_process.replies import Burden, parse_burden
 
 from ..contract.adapter import AdapterContract
@@ -203,6 +204,17 @@ async def test_a_submit_that_is_repeated_goes_to_the_same_host(site: ThesePools)
         first = await site.submit_spec(each)
         assert await site.adapter.submit(each) == first
         assert await site.connect().find(each.token) == (first,)
+
+
+async def test_a_session_whose_host_is_remembered_no_more_is_found_by_asking_all(
+    site: ThesePools, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool, "_REMEMBERED", 2)
+    specs = [site.spec() for _ in range(5)]
+    ids = [await site.submit_spec(each) for each in specs]
+
+    assert list(site.adapter._sent) == [each.token for each in specs[-2:]]
+    assert [await site.adapter.find(each.token) for each in specs] == [(id,) for id in ids]
 
 
 async def test_an_id_of_another_kind_is_no_job_of_a_pool(site: ThesePools) -> None:
