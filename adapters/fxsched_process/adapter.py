@@ -89,8 +89,17 @@ class ProcessAdapter(Adapter):
 
     async def cancel(self, id: JobId) -> None:
         """End the job's members: TERM, then KILL after the grace time."""
+        await self._end(id, "TERM", "KILL")
+
+    async def kill(self, id: JobId) -> None:
+        """End the job's members by KILL, at once: where the machine is slow, TERM and its grace time took too long."""
+        await self._end(id, "KILL")
+
+    async def _end(self, id: JobId, *signals: str) -> None:
         grace = self.options.grace
-        result = await self.host.run(self._command("cancel", id, str(grace)), deadline=2 * grace + self._SPARE)
+        result = await self.host.run(
+            self._command("cancel", id, str(grace), *signals), deadline=2 * grace + self._SPARE
+        )
         if result.exit_code:
             raise CancelRefused(f"job {id} could not be cancelled on {self.host.label}: {result.complaint}")
 

@@ -52,22 +52,31 @@ members() {
     done
 }
 
-# end ID LEADER GRACE: politely, then for good; what was forked meanwhile is found in the next round.
+# uptime: the whole seconds since the machine was started. No setting of the clock changes it.
+uptime() {
+    read -r up rest </proc/uptime
+    echo "${up%%.*}"
+}
+
+# end ID LEADER GRACE [SIGNAL ...]: TERM, then KILL; what was forked meanwhile is found in the next round.
 # Must not run in the job's session: it would end itself.
 end() {
-    for signal in TERM KILL; do
-        left=$(members "$1" "$2")
+    id=$1 leader=$2 grace=$3
+    shift 3
+    [ "$#" -gt 0 ] || set -- TERM KILL
+    for signal; do
+        left=$(members "$id" "$leader")
         [ -n "$left" ] || return 0
         kill -s CONT $left 2>/dev/null
         kill -s "$signal" $left 2>/dev/null
-        tenths=0
-        while [ "$tenths" -lt $(($3 * 10)) ]; do
-            [ -n "$(members "$1" "$2")" ] || return 0
+        # By the clock: to look for the members takes seconds where there are thousands of processes.
+        over=$(($(uptime) + grace))
+        until [ "$(uptime)" -gt "$over" ]; do
+            [ -n "$(members "$id" "$leader")" ] || return 0
             sleep 0.1
-            tenths=$((tenths + 1))
         done
     done
-    left=$(members "$1" "$2")
+    left=$(members "$id" "$leader")
     [ -z "$left" ] || kill -s KILL $left 2>/dev/null
 }
 
@@ -173,7 +182,7 @@ status() {
     done
 }
 
-# cancel ID GRACE
+# cancel ID GRACE [SIGNAL ...]
 cancel() {
     recall "$1"
     [ -d "$d" ] && [ ! -e "$d/exit" ] || exit 0
@@ -186,7 +195,9 @@ cancel() {
     [ "$boot" = "$boot_then" ] || exit 0
     # A supervisor that was stopped could not write down the end.
     if supervised; then kill -s CONT "$pid" 2>/dev/null; else pid=none; fi
-    end "$1" "$pid" "$2"
+    id=$1 grace=$2
+    shift 2
+    end "$id" "$pid" "$grace" "$@"
 }
 
 # list: the ids of all jobs that are remembered
@@ -207,12 +218,12 @@ burden() {
         grep -A 1 '/fxsched/processes/.*/program$' | grep -c '^supervise$')
     read -r load rest </proc/loadavg
     cores=$(grep -c '^processor' /proc/cpuinfo)
+    # Not by the directories' times: a job's end is written down there too.
     latest=0
-    for d in $(ls -t "$processes" 2>/dev/null); do
-        recall "$d"
-        [ "$host" = "$here" ] || continue
-        latest=${began:-0}
-        break
+    for path in "$processes"/*/; do
+        path=${path%/}
+        recall "${path##*/}"
+        [ "$host" != "$here" ] || [ "${began:-0}" -le "$latest" ] || latest=$began
     done
     echo "burden $running $load $cores $latest"
 }

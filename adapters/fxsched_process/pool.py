@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _ID: Final = re.compile(r"([a-z2-7]{20})(?:@(\S+))?")
+_REMEMBERED: Final = 10_000
+"""Of how many sessions it is known where they were sent: far more than are ever on their way at once."""
 
 
 class PoolAdapter(Adapter):
@@ -78,8 +80,7 @@ class PoolAdapter(Adapter):
 
     async def host_for(self, token: Token) -> Host:
         """Choose the host that has least to do of those that answer. From here on the session is that host's."""
-        self._sent[token] = await self._choose()
-        return self._machines[self._sent[token]].host
+        return self._machines[await self._send(token)].host
 
     async def host_of(self, token: Token, job: JobId | None = None) -> Host:
         """Return the host that the id names, or that we chose; else ask all of them."""
@@ -94,6 +95,13 @@ class PoolAdapter(Adapter):
         if troubles:
             raise HostUnreachable(f"where session {token} is could not be found out: {_text(troubles)}")
         return next(iter(self._machines.values())).host
+
+    async def _send(self, token: Token) -> str:
+        """Choose a host for a session. What was chosen longest ago is forgotten: its job's id tells it."""
+        self._sent[token] = chosen = await self._choose()
+        while len(self._sent) > _REMEMBERED:
+            del self._sent[next(iter(self._sent))]
+        return chosen
 
     async def _choose(self) -> str:
         if len(self._machines) == 1:
@@ -127,9 +135,8 @@ class PoolAdapter(Adapter):
 
     async def submit(self, spec: JobSpec) -> JobId:
         """Start the job on its host. A second submit of the same token goes to the same one."""
-        if spec.token not in self._sent:
-            self._sent[spec.token] = await self._choose()
-        return await self._machines[self._sent[spec.token]].submit(spec)
+        place = self._sent[spec.token] if spec.token in self._sent else await self._send(spec.token)
+        return await self._machines[place].submit(spec)
 
     async def status(self, ids: frozenset[JobId]) -> Mapping[JobId, JobStatus]:
         """Ask each host about its own jobs, all at the same time."""
@@ -148,6 +155,10 @@ class PoolAdapter(Adapter):
     async def cancel(self, id: JobId) -> None:
         """End the job's members, on its host."""
         await self._machine(id).cancel(id)
+
+    async def kill(self, id: JobId) -> None:
+        """End the job's members by KILL, on its host."""
+        await self._machine(id).kill(id)
 
     async def find(self, token: Token) -> tuple[JobId, ...]:
         """Look for the job's directory: on the host that it was sent to, or, where we do not know, on all of them."""

@@ -69,11 +69,16 @@ until [ -r "$d/command" ]; do
 done
 
 # One job has the session. A hard link is made by one only, on NFS too, and its content tells who it was, even when
-# NFS repeats a request and reports a failure that was none. A requeued run of the same job finds its own name.
-printf '%s\n' "$job" >"$d/lock.$job"
-ln "$d/lock.$job" "$d/lock" 2>/dev/null
+# NFS repeats a request and reports a failure that was none. A requeued run of the same job finds its own name. What a
+# full disk made empty must not become the lock, so it is read back: NFS reports some failures too late for printf.
+owner=
+printf '%s\n' "$job" >"$d/lock.$job" && read -r _ <"$d/lock.$job" && ln "$d/lock.$job" "$d/lock" 2>/dev/null
 rm -f "$d/lock.$job"
-read -r owner <"$d/lock"
+read -r owner 2>/dev/null <"$d/lock"
+if [ -z "$owner" ]; then
+    say "the lock in $d cannot be written. Is the disk or a quota full, or has it no hard links?"
+    exit 73
+fi
 if [ "$owner" != "$job" ]; then
     say "job $owner already has this session, so this one, $job, ends."
     exit 75

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -22,9 +23,11 @@ from fxsched.jobs import EndCause, JobId, JobSpec, JobState, new_token
 from fxsched.ledger import Ledger
 from fxsched.reconcile import Kind, reconcile
 from fxsched.submission import Timing
+from fxsched_process import pool
 from fxsched_process.replies import Burden, parse_burden
 
 from ..contract.adapter import AdapterContract
+from ..contract.site import until_text
 from .pool_site import NAMES, ThesePools
 
 if TYPE_CHECKING:
@@ -133,6 +136,19 @@ async def test_the_burden_of_a_host_counts_its_sessions(site: ThesePools) -> Non
         assert (burden.latest > 0) or not used[name]
 
 
+async def test_the_latest_job_of_a_host_is_the_one_that_began_last_whichever_ended_last(site: ThesePools) -> None:
+    jobs = site.home / ".local" / "state" / "fxsched" / "processes"
+    here = os.uname().nodename
+    for name, host, began, changed in [("a", here, 100, 9), ("b", here, 300, 7), ("c", "elsewhere", 500, 8)]:
+        (jobs / name).mkdir(parents=True)
+        (jobs / name / "process").write_text(f"1 1 {host} boot {began}\n")
+        os.utime(jobs / name, (changed, changed))
+
+    burden = await site.connect()._machines[NAMES[0]].burden()
+
+    assert burden.latest == 300
+
+
 @pytest.mark.parametrize("text", ["", "burden", "burden 1 2 3", "burden x 1.0 4 0", "welcome to node1"])
 def test_what_is_no_burden_is_no_answer(text: str) -> None:
     with pytest.raises(SchedulerUnavailable, match="node1 did not say"):
@@ -172,12 +188,33 @@ async def test_an_operator_elsewhere_finds_and_ends_a_job_by_its_id_alone(site: 
     assert site.machines[other].commands == []
 
 
+async def test_a_job_is_killed_on_its_host_without_a_warning(site: ThesePools) -> None:
+    id = await site.submit("trap 'echo bye' TERM; echo ready; while :; do sleep 0.1; done")
+    await until_text(site.home / "job.log")
+
+    await site.connect().kill(id)
+
+    assert (await site.ended(id)).cause is EndCause.CANCELLED
+    assert "bye" not in (site.home / "job.log").read_text()
+
+
 async def test_a_submit_that_is_repeated_goes_to_the_same_host(site: ThesePools) -> None:
     for _ in range(4):
         each = site.spec()
         first = await site.submit_spec(each)
         assert await site.adapter.submit(each) == first
         assert await site.connect().find(each.token) == (first,)
+
+
+async def test_a_session_whose_host_is_remembered_no_more_is_found_by_asking_all(
+    site: ThesePools, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool, "_REMEMBERED", 2)
+    specs = [site.spec() for _ in range(5)]
+    ids = [await site.submit_spec(each) for each in specs]
+
+    assert list(site.adapter._sent) == [each.token for each in specs[-2:]]
+    assert [await site.adapter.find(each.token) for each in specs] == [(id,) for id in ids]
 
 
 async def test_an_id_of_another_kind_is_no_job_of_a_pool(site: ThesePools) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from fxsched.errors import CancelRefused, SubmitRejected
 from fxsched.jobs import EndCause, JobId, JobState, Resources, new_token
+from fxsched_process import adapter
 from fxsched_process.adapter import ProcessAdapter
 from fxsched_process.replies import parse_status
 
@@ -33,6 +34,7 @@ LAUNCHER = """
 import anyio
 from fxsched.hosts import LocalHost
 from fxsched.jobs import JobSpec, Token
+from fxsched_process import adapter
 from fxsched_process.adapter import ProcessAdapter
 
 adapter = ProcessAdapter(LocalHost(), ProcessAdapter.Options())
@@ -145,6 +147,30 @@ async def test_a_job_ends_politely_if_it_can(machine: ThisMachine) -> None:
 
     await machine.ended(id)
     assert (machine.home / "job.log").read_text().splitlines()[-1] == "bye"
+
+
+async def test_a_job_is_killed_in_time_where_looking_for_its_processes_takes_long(
+    machine: ThisMachine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = adapter._program().replace("\nmembers() {", "\nmembers() {\n    sleep 1")
+    monkeypatch.setattr(adapter, "_program", lambda: slow)
+    id = await machine.submit("trap '' TERM; echo ready; while :; do sleep 1; done")
+    await until_text(machine.home / "job.log")
+
+    await machine.connect(grace=2).cancel(id)
+
+    assert (await machine.ended(id)).cause is EndCause.CANCELLED
+
+
+async def test_the_harder_means_are_to_kill_at_once(machine: ThisMachine) -> None:
+    id = await machine.submit("trap 'echo bye' TERM; echo ready; while :; do sleep 0.1; done")
+    await until_text(machine.home / "job.log")
+
+    with anyio.fail_after(20):
+        await machine.connect(grace=60).kill(id)
+
+    assert (await machine.ended(id)).cause is EndCause.CANCELLED
+    assert "bye" not in (machine.home / "job.log").read_text()
 
 
 async def test_a_job_that_is_cancelled_before_it_has_begun_never_does(machine: ThisMachine) -> None:

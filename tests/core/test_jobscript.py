@@ -423,6 +423,38 @@ def test_of_many_jobs_at_once_exactly_one_has_the_session(session: Session, tmp_
     assert (tmp_path / "ran").read_text() == "ran\n"
 
 
+FULL = b"trap '' XFSZ\nulimit -f 0\n"
+"""As on a full disk: files can be made, and nothing can be written to them."""
+
+
+def test_on_a_full_disk_a_job_says_so_and_runs_once_there_is_space(session: Session, tmp_path: Path) -> None:
+    session.write(shell(f"echo ran >>{tmp_path}/ran"))
+    script = session.directory.with_suffix(".script")
+    usual = script.read_bytes()
+    script.write_bytes(FULL + usual)
+    for _ in range(2):
+        done = session.run()
+        assert (done.returncode, b"the lock in " in done.stderr, b"disk" in done.stderr) == (73, True, True)
+        assert session.files() == {"command", "stdin"}
+    script.write_bytes(usual)
+    assert session.run().returncode == 0
+    assert (tmp_path / "ran").read_text() == "ran\n"
+
+
+def test_a_write_that_failed_without_a_word_makes_no_lock(session: Session) -> None:
+    session.write(shell("true"), patches=(("printf '%s\\n' \"$job\" >", ": >"),))
+    assert session.run().returncode == 73
+    assert session.files() == {"command", "stdin"}
+
+
+@pytest.mark.parametrize(
+    ("link", "code"), [pytest.param("false", 73, id="no hard links"), pytest.param("! ln", 0, id="NFS repeats it")]
+)
+def test_whether_a_link_was_made_is_told_by_the_lock_alone(session: Session, link: str, code: int) -> None:
+    session.write(shell("true"), patches=(('ln "$d/lock.$job"', f'{link} "$d/lock.$job"'),))
+    assert session.run().returncode == code
+
+
 def test_a_job_that_was_ended_by_a_signal_may_run_again(session: Session, fifo: Path) -> None:
     session.write(shell(f"cat {fifo}"))
     process = session.start()

@@ -17,7 +17,7 @@ import anyio
 import asyncssh
 import pytest
 
-from fxsched.errors import AuthenticationFailed, HostKeyRejected, HostUnreachable, OutcomeUnknown
+from fxsched.errors import AuthenticationFailed, ConfigurationError, HostKeyRejected, HostUnreachable, OutcomeUnknown
 from fxsched.hosts import CommandResult, exchange
 from fxsched.hosts.framing import COMMAND_LINE
 from fxsched.hosts.ssh import SshHost
@@ -203,6 +203,71 @@ async def test_the_message_about_an_unknown_key_has_the_line_to_add(far: Far, tm
         subprocess.run(["sh", "-c", command[1]], check=True)
         assert known.read_text().split() == line.split()[:3]
         assert (await host.run(["true"], deadline=20)).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"login9",
+        b"login9 ssh-ed25519 AAAAgarbage",
+        b"127.0.0.1 ssh-odd AAAA",
+        b"|2|abc|def ssh-ed25519 AAAA",
+        b"10.0.0.0/99 {key}",
+        b"# B\xfcro",
+        b"b\xfcro {key}",
+        b"* {certificate}",
+    ],
+)
+async def test_a_line_of_known_hosts_that_cannot_be_read_hinders_no_other(
+    far: Far, tmp_path: Path, line: bytes
+) -> None:
+    key = asyncssh.generate_private_key("ssh-ed25519")
+    shown = {b"{key}": key.export_public_key(), b"{certificate}": host_certificate(key)}
+    for name, value in shown.items():
+        line = line.replace(name, value.strip())
+    async with connected(far, tmp_path) as host:
+        known = tmp_path / "known_hosts"
+        good = known.read_bytes().strip() + b" of a B\xfcro\n"
+        known.write_bytes(line + b"\n" + good)
+        assert (await host.run(["true"], deadline=20)).exit_code == 0
+
+        host._disconnect()
+        known.write_bytes(line + b"\n")
+        with pytest.raises(HostKeyRejected, match="is not a known host"):
+            await host.run(["true"], deadline=20)
+
+
+def host_certificate(key: asyncssh.SSHKey) -> bytes:
+    """A host's certificate, which somebody has taken for its key."""
+    authority = asyncssh.generate_private_key("ssh-ed25519")
+    return authority.generate_host_certificate(key, "login9", principals=["127.0.0.1"]).export_certificate()
+
+
+async def test_a_comment_of_known_hosts_makes_no_host_known(far: Far, tmp_path: Path) -> None:
+    async with connected(far, tmp_path) as host:
+        known = tmp_path / "known_hosts"
+        known.write_bytes(b"# \x0c" + known.read_bytes())
+        with pytest.raises(HostKeyRejected, match="is not a known host"):
+            await host.run(["true"], deadline=20)
+
+
+async def test_a_revoked_key_is_let_in_by_no_other_line(far: Far, tmp_path: Path) -> None:
+    async with connected(far, tmp_path) as host:
+        known = tmp_path / "known_hosts"
+        known.write_text(f"@revoked * {known.read_text().partition(' ')[2]}\n{known.read_text()}")
+        with pytest.raises(HostKeyRejected, match="revoked"):
+            await host.run(["true"], deadline=20)
+
+
+@pytest.mark.parametrize("line", ["@revoked", "@revoked * ssh-ed25519 AAAAgarbage", "@revoke * {key}", "@ * {key}"])
+async def test_a_marker_of_known_hosts_that_cannot_be_read_lets_nothing_in(far: Far, tmp_path: Path, line: str) -> None:
+    async with connected(far, tmp_path) as host:
+        known = tmp_path / "known_hosts"
+        good = known.read_text()
+        known.write_text(f"{good}\n{line.replace('{key}', good.partition(' ')[2])}\n")
+        with pytest.raises(ConfigurationError, match=f"line 3 of {re.escape(str(known))} cannot be read"):
+            await host.run(["true"], deadline=20)
+    assert far.connections == []
 
 
 def test_asyncssh_is_loaded_only_for_a_host_behind_it() -> None:

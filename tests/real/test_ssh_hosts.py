@@ -222,6 +222,26 @@ async def test_a_cancelled_caller_leaves_no_process(host: SshHost, shared: Path)
     await until_dead(*members)
 
 
+async def test_a_command_that_was_given_up_while_its_session_opened_leaves_none_open(
+    kind: Callable[..., SshHost], place: Path, login: str
+) -> None:
+    with SshServer(place / secrets.token_hex(4), extra=["MaxSessions 2"]) as server:
+        async with kind(SshTarget(login, "127.0.0.1", server.port), config_file=str(server.config)) as host:
+            await host.run(["true"], deadline=20)
+
+            async def give_up() -> None:
+                with pytest.raises(HostUnreachable, match="nothing was sent"):
+                    await host.run(["true"], deadline=0.3)
+
+            for _ in range(3):
+                async with anyio.create_task_group() as tasks:
+                    with server.paused():
+                        tasks.start_soon(give_up)
+                        await anyio.sleep(0.6)
+            assert (await host.run(["echo", "in"], deadline=10)).text == "in\n"
+            assert server.connections() == 1
+
+
 async def test_two_hundred_commands_share_one_connection(host: SshHost, server: SshServer) -> None:
     before = server.connections()
     answers = set()
@@ -370,7 +390,7 @@ async def test_a_dead_host_costs_one_timeout_however_many_commands_wait(kind: Ca
 
 # ── host keys ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
-NOT_CHECKED = ("StrictHostKeyChecking no", "CheckHostIP no", "NoHostAuthenticationForLocalhost no")
+NOT_CHECKED = ("StrictHostKeyChecking no", "CheckHostIP no", "NoHostAuthenticationForLocalhost yes")
 
 
 def mend(error: HostKeyRejected, place: Path) -> None:

@@ -2,7 +2,8 @@
 
 Everything of ssh_config(5) works, since ssh itself reads it. A master connection that the user has opened (with a code
 from a telephone, perhaps) is used; where there is none, we open our own, and close it at the end. Every command is one
-session of that connection. Nobody is asked anything, and host keys are always checked.
+session of that connection. Nobody is asked anything, and the host's key is always checked; that of a jump host, to
+which ssh connects by an ssh of its own, as the user's configuration says.
 """
 
 from __future__ import annotations
@@ -38,8 +39,10 @@ if TYPE_CHECKING:
 
 _PERSIST: Final = 60
 """Seconds after which our master connection ends by itself if we were killed and could not close it."""
+_LOCALHOST_TOO: Final = "NoHostAuthenticationForLocalhost=no"
 _OPTIONS: Final = (
-    *("BatchMode=yes", "StrictHostKeyChecking=yes", "UpdateHostKeys=no", "NumberOfPasswordPrompts=0"),
+    *("StrictHostKeyChecking=yes", _LOCALHOST_TOO, "UpdateHostKeys=no"),
+    *("BatchMode=yes", "NumberOfPasswordPrompts=0"),
     *("RequestTTY=no", "RemoteCommand=none", "PermitLocalCommand=no", "ClearAllForwardings=yes", "ForwardAgent=no"),
     *("ForwardX11=no", "LogLevel=ERROR"),
     *(f"ServerAliveInterval={KEEPALIVE[0]}", f"ServerAliveCountMax={KEEPALIVE[1]}"),
@@ -171,7 +174,8 @@ class OpenSshHost(SshTransport):
 
     def _by_hand(self) -> list[str]:
         """Return what a human types to be asked about the host's key."""
-        command = ["ssh", *(("-F", self.config_file) if self.config_file else ()), "-o", "StrictHostKeyChecking=ask"]
+        command = ["ssh", *(("-F", self.config_file) if self.config_file else ())]
+        command += ["-o", "StrictHostKeyChecking=ask", "-o", _LOCALHOST_TOO]
         command += ["-p", str(self.target.port)] if self.target.port else []
         command += ["-l", self.target.user] if self.target.user else []
         return [*command, self.target.host, "true"]

@@ -11,8 +11,10 @@ import asyncio
 import os
 import shlex
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
+import anyio
 import asyncssh
 
 from fxsched.errors import AuthenticationFailed, ConfigurationError, HostKeyRejected, HostUnreachable
@@ -21,10 +23,12 @@ from fxsched.hosts.framing import COMMAND_LINE
 from fxsched.hosts.target import SshTarget, parse_target
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Iterable, Sequence
     from typing import Self
 
 _MOST_HOPS: Final = 8
+_OPENING: Final = 2.0
+"""Seconds that a server has to answer about a channel that is not wanted any more."""
 _CONFIGURATION: Final = ("~/.ssh/config", "/etc/ssh/ssh_config")
 _KNOWN_HOSTS: Final = ("~/.ssh/known_hosts", "~/.ssh/known_hosts2")
 _KNOWN_HOSTS_OF_ALL: Final = ("/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2")
@@ -105,7 +109,7 @@ class SshHost(SshTransport):
                 config=None,
                 tunnel=through,
                 client_factory=lambda: witness,
-                known_hosts=_known_hosts(options),
+                known_hosts=_known_hosts(_known_hosts_files(options)),
             )
         except asyncssh.HostKeyNotVerifiable as error:
             raise HostKeyRejected(_mending(target, options, witness.key, error.reason)) from None
@@ -146,18 +150,43 @@ class SshHost(SshTransport):
         connection = self._connection
         if not connection:
             raise ConnectionGone("it was closed")
+        opened: asyncssh.SSHClientChannel[bytes] | None = None
+        trouble: Exception = ConnectionGone("it opens no channel")
+        done = anyio.Event()
+        to_its_end = anyio.CancelScope(shield=True)
+
+        async def create() -> None:
+            nonlocal opened, trouble
+            with to_its_end:
+                try:
+                    opened, _ = await connection.create_session(lambda: _Session(channel), COMMAND_LINE)
+                except Exception as error:  # kept out of the task group, which would wrap it
+                    trouble = error
+            done.set()
+
         try:
-            opened, _ = await connection.create_session(lambda: _Session(channel), COMMAND_LINE)
-        except asyncssh.ChannelOpenError as error:
-            if connection.is_closed():
-                raise ConnectionGone(error.reason) from None
-            raise ChannelRefused(error.reason) from None
-        except (OSError, asyncssh.Error) as error:
-            raise ConnectionGone(_words(error)) from None
-        try:
+            # A caller who is cancelled waits a while for the server's answer: what it opened unheard would stay open.
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(create)
+                try:
+                    await done.wait()
+                finally:
+                    to_its_end.deadline = anyio.current_time() + _OPENING
+            if not opened:
+                raise _refusal(trouble, connection)
             yield _Sender(opened)
         finally:
-            opened.abort()
+            if opened:
+                opened.abort()
+
+
+def _refusal(trouble: Exception, connection: asyncssh.SSHClientConnection) -> Exception:
+    """Return what a failure to open a channel means."""
+    if isinstance(trouble, asyncssh.ChannelOpenError) and not connection.is_closed():
+        return ChannelRefused(trouble.reason)
+    if isinstance(trouble, OSError | asyncssh.Error):
+        return ConnectionGone(_words(trouble))
+    return trouble
 
 
 class _Session(asyncssh.SSHClientSession[bytes]):
@@ -208,7 +237,7 @@ def _jumps(tunnel: object) -> list[SshTarget]:
     return [parse_target(hop if hop.startswith("ssh://") else f"ssh://{hop}") for hop in map(str.strip, hops) if hop]
 
 
-def _known_hosts(options: asyncssh.SSHClientConnectionOptions) -> list[str]:
+def _known_hosts_files(options: asyncssh.SSHClientConnectionOptions) -> list[str]:
     """Return the files of known hosts. ``UserKnownHostsFile none`` means no file, never that all hosts are known."""
     config = options.config
     files = [
@@ -216,6 +245,40 @@ def _known_hosts(options: asyncssh.SSHClientConnectionOptions) -> list[str]:
         *_readable(config.get("GlobalKnownHostsFile", _KNOWN_HOSTS_OF_ALL)),
     ]
     return files or [os.devnull]
+
+
+def _known_hosts(files: Iterable[str]) -> asyncssh.SSHKnownHosts:
+    """Read files of known hosts. As for ssh, a line that cannot be read makes no host known, and hinders no other.
+
+    Raises:
+        ConfigurationError: that line has a marker. It may revoke a key, which must not be let in by a slip of the pen.
+    """
+    known = asyncssh.import_known_hosts("")
+    for file in files:
+        with suppress(OSError):
+            lines = Path(file).read_bytes().split(b"\n")
+            for number, line in enumerate(lines, 1):
+                # By words: asyncssh takes more characters for the end of a line than ssh does.
+                words = line.decode("ascii", "backslashreplace").split()
+                try:
+                    known.load(_entry(words))
+                except ValueError as error:
+                    if words[0].startswith("@"):
+                        raise ConfigurationError(
+                            f"line {number} of {file} cannot be read, and may revoke a host's key: {error}. Mend it"
+                        ) from None
+    return known
+
+
+def _entry(words: list[str]) -> str:
+    """Return a line of known hosts as asyncssh reads it. Raises ValueError for what it would trip over or pass over."""
+    if not words or words[0].startswith("#"):
+        return ""
+    names = 1 if words[0].startswith("@") else 0
+    of_any_host = " ".join([*words[:names], "*", *words[names + 1 :]])
+    if not any(asyncssh.match_known_hosts(asyncssh.import_known_hosts(of_any_host), "host", "", None)):
+        raise ValueError("its key is none")
+    return " ".join(words)
 
 
 def _readable(files: object) -> list[str]:
@@ -232,8 +295,9 @@ def _mending(
 ) -> str:
     """Return what is wrong with a host's key, and the command that mends it."""
     name, port = options.host_key_alias or options.host, options.port
-    entry = f"[{name}]:{port}" if port != asyncssh.DEFAULT_PORT else name
-    files = _known_hosts(options)
+    odd_port = port if port != asyncssh.DEFAULT_PORT else None
+    entry = f"[{name}]:{port}" if odd_port else name
+    files = _known_hosts_files(options)
     if not key or "revoked" in words:
         return f"{target} does not prove to be itself: {words}. Known hosts are in {', '.join(files)}"
     public = b" ".join(key.export_public_key().split()[:2]).decode()
@@ -241,7 +305,7 @@ def _mending(
     commands = [f"echo {shlex.quote(f'{entry} {public}')} >>{shlex.quote(file)}"]
     shown = f"It shows a key with the fingerprint {key.get_fingerprint()}"
     for known in files:
-        if asyncssh.match_known_hosts(known, name, "", port if port != asyncssh.DEFAULT_PORT else None)[0]:
+        if asyncssh.match_known_hosts(_known_hosts([known]), name, "", odd_port)[0]:
             commands.insert(0, f"ssh-keygen -R {shlex.quote(entry)} -f {shlex.quote(known)}")
     trouble = (
         f"{target} is not a known host"
