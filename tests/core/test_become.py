@@ -22,7 +22,7 @@ from fxsched.jobs import Secret
 pytestmark = pytest.mark.anyio
 
 FAKE_SUDO = """#!/bin/sh
-# sudo -n -H -u LOGIN -- COMMAND: with the environment that sudo gives
+# sudo -n -H -u LOGIN -- COMMAND: with the environment that sudo and its env_keep give
 printf '%s\\n' "$*" >>"$HOME/sudo.log"
 [ "$1 $2 $3 $5" = "-n -H -u --" ] || exit 64
 case $4 in
@@ -35,7 +35,7 @@ login=$4
 mkdir -p "$home"
 [ "$login" != late ] || sleep 0.5
 shift 5
-env -i HOME="$home" USER="$login" LOGNAME="$login" SHELL=/bin/sh PATH="$PATH" SUDO_USER=fastx "$@"
+env -i HOME="$home" USER="$login" LOGNAME="$login" SHELL=/bin/sh PATH="$PATH" SUDO_USER=fastx KEPT="a b" "$@"
 exit "$?"  # it stays until the command ends, and does not pass on a KILL
 """
 
@@ -87,7 +87,16 @@ async def test_the_environment_is_clean(sudo: Path, monkeypatch: pytest.MonkeyPa
 
     seen = dict(line.split("=", 1) for line in result.text.split("\0")[:-1])
     assert (seen["LC_ALL"], seen["A"], seen["SLURM_CONF"], seen["USER"]) == ("C", "1", "/etc/a b/slurm.conf", "ada")
-    assert not {"SQUEUE_FORMAT", "SUDO_USER", "NOT_SET"} & seen.keys()
+    assert not {"SQUEUE_FORMAT", "SUDO_USER", "NOT_SET", "KEPT"} & seen.keys()
+
+
+async def test_what_the_scheduler_needs_comes_through_sudo_if_sudoers_lets_it(sudo: Path) -> None:
+    seen = []
+    for keep in (("KEPT",), ()):
+        async with open_host(HostSettings(become="sudo", account="ada"), keep=keep) as host:
+            seen.append((await host.run(["/bin/sh", "-c", "echo $KEPT"], deadline=20)).text)
+
+    assert seen == ["a b\n", "\n"]
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from fxsched.hosts.base import NO_SECRETS, NOTHING, connect
 from fxsched.hosts.framing import Frame
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from fxsched.hosts.base import CommandResult, Host
     from fxsched.jobs import Secret
@@ -36,14 +36,18 @@ class SudoHost:
     Args:
         host: where, reached as a user whom sudo lets become ``login``.
         login: as whom.
+        keep: names of variables that commands get as they come through sudo: sudoers' ``env_keep`` says which do.
         surroundings: variables that every command gets: sudo keeps hardly any.
     """
 
     home = None
 
-    def __init__(self, host: Host, login: str, *, surroundings: Mapping[str, str] = NOTHING) -> None:
+    def __init__(
+        self, host: Host, login: str, *, keep: Iterable[str] = (), surroundings: Mapping[str, str] = NOTHING
+    ) -> None:
         self._host = host
         self._login = login
+        self._keep = tuple(keep)
         self._surroundings = surroundings
 
     @property
@@ -66,7 +70,7 @@ class SudoHost:
     ) -> CommandResult:
         """Run ``argv``; see ``Host.run``."""
         variables = {**self._surroundings, **environment}
-        frame = Frame(argv, stdin, variables, secrets, deadline=deadline, label=self.label)
+        frame = Frame(argv, stdin, variables, secrets, self._keep, deadline=deadline, label=self.label)
         outcome = await self._outcome(frame, deadline + _MARGIN)
         if isinstance(outcome, OutcomeUnknown):
             with anyio.move_on_after(_ENDING, shield=True):
