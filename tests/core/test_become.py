@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
+import anyio
 import pytest
 
 from fxsched.errors import CommandNotFound, HostUnreachable, OutcomeUnknown
-from fxsched.hosts import CommandResult, LocalHost
+from fxsched.hosts import CommandResult, LocalHost, become
 from fxsched.hosts.become import SudoHost
 from fxsched.hosts.opening import HostSettings, open_host
 from fxsched.hosts.scripted import ScriptedHost
@@ -18,7 +22,7 @@ from fxsched.jobs import Secret
 pytestmark = pytest.mark.anyio
 
 FAKE_SUDO = """#!/bin/sh
-# sudo -n -H -u LOGIN -- COMMAND: with the environment that sudo gives
+# sudo -n -H -u LOGIN -- COMMAND: with the environment that sudo and its env_keep give
 printf '%s\\n' "$*" >>"$HOME/sudo.log"
 [ "$1 $2 $3 $5" = "-n -H -u --" ] || exit 64
 case $4 in
@@ -29,8 +33,10 @@ echo "sudo: unable to resolve host x: Name or service not known" >&2
 home=$HOME.$4
 login=$4
 mkdir -p "$home"
+[ "$login" != late ] || sleep 0.5
 shift 5
-exec env -i HOME="$home" USER="$login" LOGNAME="$login" SHELL=/bin/sh PATH="$PATH" SUDO_USER=fastx "$@"
+env -i HOME="$home" USER="$login" LOGNAME="$login" SHELL=/bin/sh PATH="$PATH" SUDO_USER=fastx KEPT="a b" "$@"
+exit "$?"  # it stays until the command ends, and does not pass on a KILL
 """
 
 
@@ -81,7 +87,16 @@ async def test_the_environment_is_clean(sudo: Path, monkeypatch: pytest.MonkeyPa
 
     seen = dict(line.split("=", 1) for line in result.text.split("\0")[:-1])
     assert (seen["LC_ALL"], seen["A"], seen["SLURM_CONF"], seen["USER"]) == ("C", "1", "/etc/a b/slurm.conf", "ada")
-    assert not {"SQUEUE_FORMAT", "SUDO_USER", "NOT_SET"} & seen.keys()
+    assert not {"SQUEUE_FORMAT", "SUDO_USER", "NOT_SET", "KEPT"} & seen.keys()
+
+
+async def test_what_the_scheduler_needs_comes_through_sudo_if_sudoers_lets_it(sudo: Path) -> None:
+    seen = []
+    for keep in (("KEPT",), ()):
+        async with open_host(HostSettings(become="sudo", account="ada"), keep=keep) as host:
+            seen.append((await host.run(["/bin/sh", "-c", "echo $KEPT"], deadline=20)).text)
+
+    assert seen == ["a b\n", "\n"]
 
 
 @pytest.mark.parametrize(
@@ -108,6 +123,96 @@ async def test_the_deadline_ends_the_command(sudo: Path, home: Path) -> None:
     with pytest.raises(OutcomeUnknown, match=r"/bin/sh did not answer within 1 s on this machine as ada"):
         await SudoHost(LocalHost(), "ada").run(["/bin/sh", "-c", 'sleep 2; echo still here >"$HOME/after"'], deadline=1)
     assert not (Path(f"{home}.ada") / "after").exists()
+
+
+SLOW = ["/bin/sh", "-c", 'echo $$ >"$HOME/new"; mv "$HOME/new" "$HOME/pid"; sleep 60; echo submitted']
+
+
+class CutHost:
+    """This machine, behind a connection that is lost as soon as there is a certain file."""
+
+    label = "login1"
+    home = None
+
+    def __init__(self, file: Path) -> None:
+        self._host = LocalHost()
+        self._file = file
+
+    async def run(self, argv: Sequence[str], **settings: Any) -> CommandResult:
+        if self._file.exists():
+            return await self._host.run(argv, **settings)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(partial(self._host.run, argv, **settings))
+            await there(self._file)
+            tasks.cancel_scope.cancel()
+        raise OutcomeUnknown("the connection to login1 was lost")
+
+
+async def there(path: Path) -> None:
+    with anyio.fail_after(20):
+        while not path.exists():
+            await anyio.sleep(0.01)
+
+
+async def ended(path: Path) -> bool:
+    """Whether a command has ended whose pid stands in a file; a kill takes effect in a moment."""
+    stat = Path(f"/proc/{path.read_text().strip()}/stat")
+    for _ in range(200):
+        try:
+            if stat.read_text().rpartition(")")[2].split()[0] == "Z":
+                return True
+        except (FileNotFoundError, ProcessLookupError):
+            return True
+        await anyio.sleep(0.01)
+    return False
+
+
+async def test_a_caller_that_is_cancelled_is_let_go_when_the_command_is_ended(sudo: Path, home: Path) -> None:
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(partial(SudoHost(LocalHost(), "ada").run, SLOW, deadline=60))
+        await there(Path(f"{home}.ada/pid"))
+        tasks.cancel_scope.cancel()
+
+    assert await ended(Path(f"{home}.ada/pid"))
+
+
+async def test_a_lost_connection_ends_the_command(sudo: Path, home: Path) -> None:
+    with pytest.raises(OutcomeUnknown, match="the connection to login1 was lost"):
+        await SudoHost(CutHost(Path(f"{home}.ada/pid")), "ada").run(SLOW, deadline=60)
+
+    assert await ended(Path(f"{home}.ada/pid"))
+
+
+async def test_a_command_that_sudo_has_not_begun_yet_is_ended_too(
+    sudo: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killpg = os.killpg
+
+    def only_ask(group: int, number: int) -> None:
+        if number:
+            raise PermissionError  # sudo belongs to root
+        killpg(group, number)
+
+    monkeypatch.setattr(os, "killpg", only_ask)
+    with anyio.move_on_after(0.2):
+        await SudoHost(LocalHost(), "late").run(SLOW, deadline=60)
+
+    await anyio.sleep(1)
+    pid = Path(f"{home}.late/pid")
+    assert not pid.exists() or await ended(pid)
+
+
+async def test_what_cannot_be_ended_does_not_keep_us(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def hang(*_: object, **__: object) -> CommandResult:
+        await anyio.sleep_forever()
+        raise AssertionError
+
+    monkeypatch.setattr(become, "_ENDING", 0.2)
+    host = LocalHost()
+    monkeypatch.setattr(host, "run", hang)
+    with anyio.fail_after(20), anyio.move_on_after(0.1) as scope:
+        await SudoHost(host, "ada").run(SLOW, deadline=60)
+    assert scope.cancelled_caught
 
 
 async def test_an_answer_that_is_cut_short_is_none() -> None:

@@ -207,6 +207,25 @@ def test_the_whole_of_a_command_can_be_ended(noisy: dict[str, str]) -> None:
         far.communicate(timeout=20)  # to the end of all that held its output
 
 
+def test_a_command_whose_process_group_nobody_knows_is_found_and_ended_and_no_other(noisy: dict[str, str]) -> None:
+    frame, other = Frame(sh("echo ready; sleep 60 & sleep 60")), Frame(["x"])
+    with subprocess.Popen(
+        ["sh", "-c", COMMAND_LINE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=noisy
+    ) as far:
+        assert far.stdin
+        assert far.stdout
+        far.stdin.write(frame.stdin)
+        far.stdin.flush()
+        while b"ready" not in far.stdout.readline():
+            pass
+
+        assert reply(Frame(other.search), noisy).exit_code == 1
+        assert far.poll() is None
+        assert reply(Frame(frame.search), noisy).exit_code == 0
+        far.communicate(timeout=20)  # to the end of all that held its output
+    assert reply(Frame(frame.search), noisy).exit_code == 1
+
+
 # ── cut anywhere ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 import traceback
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -228,23 +229,47 @@ async def test_a_command_that_ignores_term_is_ended_too(tmp_path: Path) -> None:
     await until_dead(*map(int, path.read_text().split()))
 
 
-async def test_a_command_that_no_signal_ends_does_not_keep_us(monkeypatch: pytest.MonkeyPatch) -> None:
-    started: list[subprocess.Popen[bytes]] = []
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[subprocess.Popen[bytes]]]:
+    """The processes of commands; what still runs at the end of the test is ended."""
+    processes: list[subprocess.Popen[bytes]] = []
 
     def start(*arguments: Any) -> subprocess.Popen[bytes]:
-        started.append(start_process(*arguments))
-        return started[0]
+        processes.append(start_process(*arguments))
+        return processes[-1]
 
-    with monkeypatch.context() as patch:
-        patch.setattr(local, "start_process", start)
-        patch.setattr(local, "ENDING", 0.1)
-        patch.setattr(os, "killpg", lambda *_: None)  # as with a file server that hangs
-        begin = time.monotonic()
-        with pytest.raises(OutcomeUnknown):
-            await LocalHost().run(["/bin/sleep", "300"], deadline=0.1)
+    monkeypatch.setattr(local, "start_process", start)
+    yield processes
+    for process in processes:
+        process.kill()
+        process.wait()
+
+
+async def test_a_command_that_no_signal_ends_does_not_keep_us(
+    started: list[subprocess.Popen[bytes]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local, "ENDING", 0.1)
+    monkeypatch.setattr(os, "killpg", lambda *_: None)  # as with a file server that hangs
+    begin = time.monotonic()
+    with pytest.raises(OutcomeUnknown):
+        await LocalHost().run(["/bin/sleep", "300"], deadline=0.1)
     assert time.monotonic() - begin < 60
-    started[0].kill()
-    started[0].wait()
+    assert started[0].poll() is None
+
+
+async def test_a_command_that_we_may_not_end_gets_no_input_any_more(
+    started: list[subprocess.Popen[bytes]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forbid(*_: int) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "killpg", forbid)  # as behind sudo
+    waits = 'until [ -e "$1/go" ]; do sleep 0.01; done; cat >"$1/read"'
+    with pytest.raises(OutcomeUnknown):
+        await LocalHost().run(sh(waits, str(tmp_path)), stdin=b"sbatch", deadline=0.1)
+    (tmp_path / "go").touch()
+    assert started[0].wait(timeout=20) == 0
+    assert (tmp_path / "read").read_bytes() == b""
 
 
 async def test_a_cancelled_caller_leaves_no_process(tmp_path: Path) -> None:

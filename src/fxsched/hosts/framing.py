@@ -88,6 +88,15 @@ _END: Final = (
     'if grep -qsF "$2" "/proc/$1/cmdline"; then kill -s KILL -- "-$1"; fi'
 )
 
+# Who has the mark among its words and leads no group, as what looks for it does, is not hit.
+_SEARCH: Final = (
+    "found=1; "
+    'for at in $(grep -lsF -e "$1" /proc/[0-9]*/cmdline); do '
+    'at=${at#/proc/}; kill -s KILL -- "-${at%/cmdline}" 2>/dev/null && found=0; '
+    "done; "
+    'exit "$found"'
+)
+
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 # bash keeps these read-only, also when it is called sh: an assignment would end the program.
 _READ_ONLY: Final = frozenset({"BASHOPTS", "BASH_VERSINFO", "EUID", "PPID", "SHELLOPTS", "UID"})
@@ -191,6 +200,11 @@ class Frame:
     def ending(self, group: str, node: str) -> tuple[str, ...]:
         """Return the command that ends this one; it exits with 0 if nothing of it runs any more."""
         return ("/bin/sh", "-c", _END, "sh", group, self._halves[0], node)
+
+    @property
+    def search(self) -> tuple[str, ...]:
+        """The command that ends this one where nobody knows its process group; it exits with 0 if it found any."""
+        return ("/bin/sh", "-c", _SEARCH, "sh", self._halves[0])
 
     def _opening(self, size: str, deadline: float) -> bytes:
         limit = ("timeout", "-s", "KILL", str(math.ceil(deadline)))

@@ -101,7 +101,11 @@ def _input(content: bytes) -> Iterator[int]:
     with _memory() as file:
         file.write(content)
         file.seek(0)
-        yield file.fileno()
+        try:
+            yield file.fileno()
+        except BaseException:
+            file.truncate(0)  # sudo, which we may not end, and which has not begun its command yet, never will
+            raise
 
 
 def _memory() -> IO[bytes]:

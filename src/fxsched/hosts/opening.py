@@ -129,7 +129,7 @@ async def _open(address: str, settings: HostSettings, keep: Sequence[str], stack
     if account and settings.become:
         from fxsched.hosts.become import SudoHost
 
-        host = SudoHost(host, account, surroundings=surroundings)
+        host = SudoHost(host, account, keep=keep, surroundings=surroundings)
     return host
 
 
