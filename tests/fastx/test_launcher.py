@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -111,6 +113,73 @@ def test_the_log_tells_the_administrator_what_happened(user: User) -> None:
     assert log.stat().st_mode & 0o777 == 0o600
 
 
+# ── the answer reaches FastX, or there is no session ──────────────────────────────────────────────────────────────
+
+ASCII = {"PYTHONIOENCODING": "ascii", "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+
+
+def test_the_answer_is_utf_8_whatever_the_locale(user: User) -> None:
+    user.environment |= ASCII
+
+    result = user.launch(start={"name": "可視化"})
+
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.startswith('The session "可視化" (job ')
+    assert 'exit 0: The session "可視化"' in (user.state / "launch.log").read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("to", "trouble"),
+    [(">/dev/full", "No space left on device"), (">&-", "Bad file descriptor"), ("| true", "Broken pipe")],
+)
+@pytest.mark.parametrize("seconds", [0, 10])
+def test_a_session_that_nobody_can_be_told_of_is_ended_again(user: User, to: str, trouble: str, seconds: int) -> None:
+    config = user.config(f"[profiles.default]\nwait_for_start = {seconds}\n")
+
+    result = user.launch_in_shell(f"--config {config} {to}")
+
+    assert result.returncode == 1
+    assert f"the answer could not be written to standard output ({trouble})" in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert [path.parent.name for path in user.state.glob("ledger/*/*.json")] == ["ended"]
+    assert trouble in (user.state / "launch.log").read_text()
+
+
+def test_a_refusal_that_nobody_can_be_told_of_is_one_all_the_same(user: User) -> None:
+    result = user.launch_in_shell("--profile nosuch >/dev/full")
+
+    assert (result.returncode, result.stderr.count("\n")) == (1, 1)
+    assert "ConfigurationError" in result.stderr
+
+
+def test_a_standard_error_that_is_full_changes_nothing(user: User) -> None:
+    result = user.launch_in_shell("--profile nosuch 2>/dev/full")
+
+    assert (result.returncode, result.stderr) == (1, "")
+    assert "there is no profile 'nosuch'" in result.stdout
+
+
+def test_a_session_whose_launch_fails_after_the_submit_is_ended_again(user: User) -> None:
+    program = (
+        "import sys\n"
+        "from fxsched.fastx import launcher\n"
+        "def broken(*arguments): raise RuntimeError('broken')\n"
+        "launcher.reply = broken\n"
+        "sys.exit(launcher.main([]))\n"
+    )
+
+    result = subprocess.run(
+        [sys.executable, "-c", program],
+        input=json.dumps(user.request()).encode(),
+        capture_output=True,
+        env=user.environment,
+        timeout=60,
+    )
+
+    assert result.returncode == 70
+    assert [path.parent.name for path in user.state.glob("ledger/*/*.json")] == ["ended"]
+
+
 # ── what is refused: a clear message, a non-zero exit, and nothing submitted ──────────────────────────────────────
 
 
@@ -128,6 +197,12 @@ def test_the_log_tells_the_administrator_what_happened(user: User) -> None:
 )
 def test_bad_input_is_refused(user: User, data: bytes, words: str) -> None:
     _assert_refused(user, user.launch(data=data), words)
+
+
+def test_a_closed_standard_input_is_refused(user: User) -> None:
+    result = user.launch_in_shell("<&-")
+
+    _assert_refused(user, result, "there is no request on standard input: it is closed")
 
 
 def test_another_user_s_request_is_refused(user: User) -> None:
