@@ -11,6 +11,8 @@ import pytest
 from fxsched import JobStatus
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from cli.conftest import Shell
 
 FIELDS = {field.name for field in msgspec.structs.fields(JobStatus)}
@@ -67,6 +69,38 @@ def test_a_scheduler_that_cannot_be_asked_has_an_exit_status_of_its_own(shell: S
     (shell.home / "c.toml").write_text('[clusters.main]\nadapter = "slurm"\noptions.commands.squeue = "/nosuch"\n')
 
     assert "could not be asked" in shell.fxsched("status", "--config", "c.toml", "1", code=75)
+
+
+def test_a_cancel_of_a_job_that_nobody_knows_has_the_same_exit_status(shell: Shell) -> None:
+    assert shell.fxsched("cancel", "nosuch", code=3) == "nosuch is not known to the scheduler.\n"
+
+
+def test_a_job_that_cannot_be_cancelled_spoils_no_other_s_cancel(shell: Shell) -> None:
+    (shell.home / "c.toml").write_text(
+        f'[clusters.one]\nadapter = "slurm"\noptions.commands = {{ sbatch = "{_sbatch(shell)}", squeue = "/nosuch" }}\n'
+        '[clusters.two]\npoll_interval = 0.1\n[profiles.default]\ncluster = "one"\n'
+    )
+    shell.environment["FXSCHED_CONFIG"] = str(shell.home / "c.toml")
+    stuck = shell.fxsched("submit", "--cluster", "one", "--", "sleep", "60").strip()
+    other = shell.fxsched("submit", "--cluster", "two", "--", "sleep", "60").strip()
+
+    told = shell.fxsched("cancel", stuck, other, code=75)
+
+    assert f"{other} has ended: it was cancelled.\n" in told
+    assert f"fxsched: {stuck}: " in told
+    assert shell.fxsched("cancel", "--cluster", "two", "nosuch", other, code=3).splitlines() == [
+        "nosuch is not known to the scheduler.",
+        f"{other} had ended already: it was cancelled.",
+    ]
+    del shell.environment["FXSCHED_CONFIG"]
+
+
+def _sbatch(shell: Shell) -> Path:
+    """Return a command that accepts any job, as number 4217, and does nothing."""
+    sbatch = shell.home / "sbatch"
+    sbatch.write_text("#!/bin/sh\ncat >/dev/null\necho 4217\n")
+    sbatch.chmod(0o755)
+    return sbatch
 
 
 @pytest.mark.parametrize(

@@ -16,18 +16,20 @@ from msgspec.structs import asdict
 from fxsched.accounts import Person
 from fxsched.config import Config, ProfileSettings
 from fxsched.configfile import find_config, load_config
-from fxsched.errors import FxschedError, PartlyUnavailable, SchedulerUnavailable
+from fxsched.errors import FxschedError, HostUnreachable, OutcomeUnknown, PartlyUnavailable, SchedulerUnavailable
 from fxsched.jobs import JobId, JobSpec, JobState, JobStatus, new_token
 from fxsched.ledger import Ledger
 from fxsched.profiles import inherited, placement
 from fxsched.sentences import end_sentence, wait_sentence
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable, Mapping
 
 NO_SUCH_JOB: Final = 3
 UNAVAILABLE: Final = 75
 """Exit status when something could not be asked, and asking later is right; sysexits.h calls it EX_TEMPFAIL."""
+_WORSE: Final = (0, NO_SUCH_JOB, UNAVAILABLE, 1)
+"""Exit statuses, each worse than those before it."""
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -35,6 +37,27 @@ class Answer(msgspec.Struct, frozen=True):
 
     status: JobStatus | None
     trouble: str = ""
+
+
+class Outcome:
+    """What became of several jobs: each is told of at once, none spoils another's, and the worst decides."""
+
+    code: int = 0
+
+    def say(self, line: str, code: int = 0) -> None:
+        """Tell of a job that was asked for."""
+        self.code = max(self.code, code, key=_WORSE.index)
+        click.echo(line)
+
+    def fail(self, error: FxschedError, about: str = "") -> None:
+        """Tell why there is nothing else to tell."""
+        self.code = max(self.code, exit_code(error), key=_WORSE.index)
+        click.echo(f"fxsched: {about}{error}", err=True)
+
+
+def exit_code(error: FxschedError) -> int:
+    """Return the exit status for an error: whether to try again later is right."""
+    return UNAVAILABLE if isinstance(error, SchedulerUnavailable | OutcomeUnknown | HostUnreachable) else 1
 
 
 F = TypeVar("F", bound="Callable[..., Any]")
@@ -114,8 +137,7 @@ def status(
     """Print how the jobs IDS stand."""
     settings = load_config(find_config(config))
 
-    answers: dict[JobId, Answer] = {}
-    failures: list[FxschedError] = []
+    outcome = Outcome()
 
     async def ask(name: str, jobs: list[JobId]) -> None:
         try:
@@ -129,26 +151,14 @@ def status(
                         id: Answer(answered[id]) if id in answered else Answer(last.get(id), str(error)) for id in jobs
                     }
         except FxschedError as error:  # kept out of the task group, which would wrap it
-            failures.append(error)
+            outcome.fail(error)
             return
-        answers.update(found)
         for id in jobs:
-            click.echo(_answer_json(id, found[id]) if as_json else _answer_sentence(id, found[id]))
+            line = _answer_json(id, found[id]) if as_json else _answer_sentence(id, found[id])
+            outcome.say(line, UNAVAILABLE if found[id].trouble else _code(found[id].status))
 
-    groups = _by_cluster(settings, cluster, profile, login, ids)
-
-    async def run() -> None:
-        async with anyio.create_task_group() as tasks:  # one cluster that hangs must not hold up another's answer
-            for name, jobs in groups.items():
-                tasks.start_soon(ask, name, jobs)
-
-    anyio.run(run)
-    if failures:
-        raise failures[0]
-    if any(answer.trouble for answer in answers.values()):
-        sys.exit(UNAVAILABLE)
-    if any(answer.status and answer.status.state is JobState.GONE for answer in answers.values()):
-        sys.exit(NO_SUCH_JOB)
+    _for_each_cluster(ask, _by_cluster(settings, cluster, profile, login, ids))
+    sys.exit(outcome.code)
 
 
 @click.command()
@@ -165,13 +175,33 @@ def cancel(
     """Cancel the jobs IDS, and wait until their end has been seen."""
     settings = load_config(find_config(config))
 
-    async def run() -> None:
-        for name, jobs in _by_cluster(settings, cluster, profile, login, ids).items():
+    outcome = Outcome()
+
+    async def end(name: str, jobs: list[JobId]) -> None:
+        try:
             async with settings.open(name, login) as opened:
                 for job in jobs:
-                    done = await opened.cancel(job)
+                    try:
+                        done = await opened.cancel(job)
+                    except FxschedError as error:
+                        outcome.fail(error, f"{job}: ")
+                        continue
                     had = "had ended already" if done.already else "has ended"
-                    click.echo(_json(done.status) if as_json else _sentence(done.status, ended=had))
+                    outcome.say(
+                        _json(done.status) if as_json else _sentence(done.status, ended=had), _code(done.status)
+                    )
+        except FxschedError as error:
+            outcome.fail(error)
+
+    _for_each_cluster(end, _by_cluster(settings, cluster, profile, login, ids))
+    sys.exit(outcome.code)
+
+
+def _for_each_cluster(do: Callable[[str, list[JobId]], Awaitable[None]], groups: Mapping[str, list[JobId]]) -> None:
+    async def run() -> None:
+        async with anyio.create_task_group() as tasks:  # one cluster that hangs must not hold up another's answer
+            for name, jobs in groups.items():
+                tasks.start_soon(do, name, jobs)
 
     anyio.run(run)
 
@@ -198,6 +228,10 @@ def _by_cluster(
     for job in dict.fromkeys(map(JobId, ids)):
         groups[known.get(job) or _destination(config, cluster, profile)[0]].append(job)
     return groups
+
+
+def _code(status: JobStatus | None) -> int:
+    return NO_SUCH_JOB if status and status.state is JobState.GONE else 0
 
 
 def _json(status: JobStatus) -> str:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import click
 
 from fxsched import __version__
-from fxsched.cli.jobs import UNAVAILABLE, cancel, status, submit
+from fxsched.cli.jobs import cancel, exit_code, status, submit
 from fxsched.cli.reconcile import reconcile
-from fxsched.errors import FxschedError, HostUnreachable, OutcomeUnknown, SchedulerUnavailable
+from fxsched.errors import FxschedError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 def cli() -> None:
     """Start, watch and end sessions on any cluster.
 
-    Exit status: 0 done, 1 refused or failed, 2 wrong usage, 3 no such job, 75 could not be asked (try again later).
+    Exit status: 0 done, 1 refused or failed, 2 wrong usage, 3 no such job, 75 could not be asked (try again later); of
+    several jobs, the worst: 1, else 75, else 3.
     """
 
 
@@ -46,5 +47,4 @@ def main(argv: Sequence[str] | None = None) -> None:
         cli.main(args=list(argv) if argv is not None else None, prog_name="fxsched")
     except FxschedError as error:
         click.echo(f"fxsched: {error}", err=True)
-        later = isinstance(error, SchedulerUnavailable | OutcomeUnknown | HostUnreachable)
-        sys.exit(UNAVAILABLE if later else 1)
+        sys.exit(exit_code(error))
