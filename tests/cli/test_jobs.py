@@ -161,17 +161,53 @@ def test_a_cluster_that_hangs_does_not_hold_up_another_s_answer(shell: Shell) ->
     squeue.write_text("#!/bin/sh\nexec sleep 60\n")
     squeue.chmod(0o755)
     (shell.home / "c.toml").write_text(
-        f'[clusters.hung]\nadapter = "slurm"\noptions = {{ deadline = 1, commands.squeue = "{squeue}" }}\n'
+        f'[clusters.hung]\nadapter = "slurm"\n'
+        f'options = {{ deadline = 1, commands.sbatch = "{_sbatch(shell)}", commands.squeue = "{squeue}" }}\n'
         '[clusters.local]\n[profiles.default]\ncluster = "hung"\n'
     )
     shell.environment["FXSCHED_CONFIG"] = str(shell.home / "c.toml")
     id = shell.fxsched("submit", "--cluster", "local", "--", "sleep", "60").strip()
+    assert shell.fxsched("submit", "--cluster", "hung", "--", "sleep", "60") == "4217\n"
 
     answer, trouble = shell.fxsched("status", "4217", id, code=75).splitlines()
 
     assert answer.startswith(f"{id} is running on ")
     assert trouble.startswith("4217 could not be asked for, and nothing is known of it: ")
     del shell.environment["FXSCHED_CONFIG"]
+
+
+def test_with_one_cluster_no_profile_has_to_be_named(shell: Shell) -> None:
+    id = shell.fxsched("submit", "--", "sleep", "60").strip()
+    (shell.home / "c.toml").write_text("[clusters.local]\n[profiles.desktop]\n[profiles.gpu]\n")
+
+    assert "is running" in shell.fxsched("status", "--config", "c.toml", id)
+    assert "has ended" in shell.fxsched("cancel", "--config", "c.toml", id)
+
+
+def test_of_several_clusters_a_job_that_may_be_anywhere_spoils_no_other_s_answer(shell: Shell) -> None:
+    (shell.home / "c.toml").write_text('[clusters.one]\n[clusters.two]\n[profiles.default]\ncluster = "one"\n')
+    id = shell.fxsched("submit", "--config", "c.toml", "--cluster", "two", "--", "sleep", "60").strip()
+    advice = "it is not in the ledger: say where it is with --cluster (one, two)"
+
+    stray, known = shell.fxsched("status", "--config", "c.toml", "4217", id, code=1).splitlines()
+    assert stray == f"4217 could not be asked for, and nothing is known of it: {advice}"
+    assert known.startswith(f"{id} is running")
+    told = shell.fxsched("cancel", "--config", "c.toml", "4217", id, code=1)
+    assert f"{id} has ended: it was cancelled.\n" in told
+    assert f"fxsched: 4217: {advice}\n" in told
+
+
+def test_an_id_that_two_clusters_have_given_is_nobody_s_guess(shell: Shell) -> None:
+    slurm = f'adapter = "slurm"\noptions.commands.sbatch = "{_sbatch(shell)}"\n'
+    (shell.home / "c.toml").write_text(
+        f'[clusters.one]\n{slurm}[clusters.two]\n{slurm}[profiles.default]\ncluster = "one"\n'
+    )
+    for cluster in ("one", "two"):
+        shell.fxsched("submit", "--config", "c.toml", "--cluster", cluster, "--", "sleep", "60")
+
+    told = shell.fxsched("cancel", "--config", "c.toml", "4217", code=1)
+
+    assert "4217: the ledger has it on one and two: say where it is with --cluster (one, two)" in told
 
 
 def test_launch_is_the_launcher(shell: Shell) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections import defaultdict
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -16,14 +17,21 @@ from msgspec.structs import asdict
 from fxsched.accounts import Person
 from fxsched.config import Config, ProfileSettings
 from fxsched.configfile import find_config, load_config
-from fxsched.errors import FxschedError, HostUnreachable, OutcomeUnknown, PartlyUnavailable, SchedulerUnavailable
+from fxsched.errors import (
+    FxschedError,
+    HostUnreachable,
+    InvalidRequest,
+    OutcomeUnknown,
+    PartlyUnavailable,
+    SchedulerUnavailable,
+)
 from fxsched.jobs import JobId, JobSpec, JobState, JobStatus, new_token
 from fxsched.ledger import Ledger
 from fxsched.profiles import inherited, placement
 from fxsched.sentences import end_sentence, wait_sentence
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Callable, Coroutine, Mapping
 
 NO_SUCH_JOB: Final = 3
 UNAVAILABLE: Final = 75
@@ -157,7 +165,11 @@ def status(
             line = _answer_json(id, found[id]) if as_json else _answer_sentence(id, found[id])
             outcome.say(line, UNAVAILABLE if found[id].trouble else _code(found[id].status))
 
-    _for_each_cluster(ask, _by_cluster(settings, cluster, profile, login, ids))
+    groups, lost = _by_cluster(settings, cluster, profile, login, ids)
+    for id, trouble in lost.items():
+        answer = Answer(None, trouble)
+        outcome.say(_answer_json(id, answer) if as_json else _answer_sentence(id, answer), 1)
+    _for_each_cluster(ask, groups)
     sys.exit(outcome.code)
 
 
@@ -193,11 +205,16 @@ def cancel(
         except FxschedError as error:
             outcome.fail(error)
 
-    _for_each_cluster(end, _by_cluster(settings, cluster, profile, login, ids))
+    groups, lost = _by_cluster(settings, cluster, profile, login, ids)
+    for id, trouble in lost.items():
+        outcome.fail(FxschedError(trouble), f"{id}: ")
+    _for_each_cluster(end, groups)
     sys.exit(outcome.code)
 
 
-def _for_each_cluster(do: Callable[[str, list[JobId]], Awaitable[None]], groups: Mapping[str, list[JobId]]) -> None:
+def _for_each_cluster(
+    do: Callable[[str, list[JobId]], Coroutine[Any, Any, None]], groups: Mapping[str, list[JobId]]
+) -> None:
     async def run() -> None:
         async with anyio.create_task_group() as tasks:  # one cluster that hangs must not hold up another's answer
             for name, jobs in groups.items():
@@ -218,16 +235,30 @@ def _destination(config: Config, cluster: str | None, profile: str | None) -> tu
 
 def _by_cluster(
     config: Config, cluster: str | None, profile: str | None, person: Person | None, ids: tuple[str, ...]
-) -> dict[str, list[JobId]]:
-    """Return the jobs of each cluster: the one that the options name, else the one that the ledger has them on."""
-    jobs = frozenset(map(JobId, ids))
+) -> tuple[dict[str, list[JobId]], dict[JobId, str]]:
+    """Return the jobs of each cluster, and why of some jobs it cannot be told where they are.
+
+    They are on the cluster that the options name, or on the only one, or where the ledger has them.
+    """
+    jobs = list(dict.fromkeys(map(JobId, ids)))
+    if cluster or profile:
+        return {_destination(config, cluster, profile)[0]: jobs}, {}
+    if len(config.clusters) == 1:
+        return {config.cluster(None)[0]: jobs}, {}
+    places: dict[JobId, list[str]] = {job: [] for job in jobs}
+    for name in config.clusters:
+        with suppress(InvalidRequest):  # somebody without an account there has no jobs there
+            for job in Ledger(config.state(name, person)).by_job(name, frozenset(jobs)):
+                places[job].append(name)
     groups: dict[str, list[JobId]] = defaultdict(list)
-    known: dict[JobId, str] = {}
-    if not (cluster or profile) and len(config.clusters) > 1:
-        known = {job: name for name in config.clusters for job in Ledger(config.state(name, person)).by_job(name, jobs)}
-    for job in dict.fromkeys(map(JobId, ids)):
-        groups[known.get(job) or _destination(config, cluster, profile)[0]].append(job)
-    return groups
+    lost: dict[JobId, str] = {}
+    for job, names in places.items():
+        if len(names) == 1:
+            groups[names[0]].append(job)
+        else:
+            known = f"the ledger has it on {' and '.join(names)}" if names else "it is not in the ledger"
+            lost[job] = f"{known}: say where it is with --cluster ({', '.join(names or config.clusters)})"
+    return groups, lost
 
 
 def _code(status: JobStatus | None) -> int:
