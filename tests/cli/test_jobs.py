@@ -210,5 +210,34 @@ def test_an_id_that_two_clusters_have_given_is_nobody_s_guess(shell: Shell) -> N
     assert "4217: the ledger has it on one and two: say where it is with --cluster (one, two)" in told
 
 
+@pytest.mark.parametrize("verb", ["status", "cancel"])
+def test_a_reader_who_has_gone_is_told_no_more_and_a_full_disk_is_one_line(shell: Shell, verb: str) -> None:
+    id = shell.fxsched("submit", "--", "sleep", "60").strip()
+
+    assert shell.through(f"{verb} {id} | true") == (1, "")
+    assert shell.through(f"{verb} {id} >/dev/full") == (1, "fxsched: [Errno 28] No space left on device\n")
+
+
+def test_a_cancel_goes_on_when_nobody_reads_of_it(shell: Shell) -> None:
+    ids = [shell.fxsched("submit", "--", "sleep", "60").strip() for _ in range(2)]
+
+    shell.through(f"cancel {ids[0]} {ids[1]} | true")
+
+    assert [shell.json("status", "--json", id)["cause"] for id in ids] == ["cancelled", "cancelled"]
+
+
+def test_a_job_whose_id_cannot_be_written_is_told_of_on_standard_error(shell: Shell) -> None:
+    code, trouble = shell.through("submit -- sleep 60 >/dev/full")
+
+    assert code == 1
+    assert re.fullmatch(r"fxsched: job [a-z2-7]{20} was submitted, but .*: No space left on device\n", trouble)
+
+
+def test_a_letter_that_the_locale_has_not_is_no_error(shell: Shell) -> None:
+    shell.environment["PYTHONIOENCODING"] = "latin-1"
+
+    assert shell.fxsched("status", "可", code=3) == "\\u53ef is not known to the scheduler.\n"
+
+
 def test_launch_is_the_launcher(shell: Shell) -> None:
     assert "FastX's request is empty" in shell.fxsched("launch", "--profile", "default", code=1)

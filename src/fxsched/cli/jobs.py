@@ -7,7 +7,7 @@ import sys
 from collections import defaultdict
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
 import anyio
 import click
@@ -51,16 +51,33 @@ class Outcome:
     """What became of several jobs: each is told of at once, none spoils another's, and the worst decides."""
 
     code: int = 0
+    unheard: OSError | None = None
+    """Why nobody can be told. The work is done all the same."""
 
     def say(self, line: str, code: int = 0) -> None:
         """Tell of a job that was asked for."""
         self.code = max(self.code, code, key=_WORSE.index)
-        click.echo(line)
+        try:
+            if self.unheard is None:
+                click.echo(line)
+        except OSError as error:  # kept out of the task groups, which would wrap it
+            self.unheard = error
 
     def fail(self, error: FxschedError, about: str = "") -> None:
         """Tell why there is nothing else to tell."""
         self.code = max(self.code, exit_code(error), key=_WORSE.index)
-        click.echo(f"fxsched: {about}{error}", err=True)
+        with suppress(OSError):
+            click.echo(f"fxsched: {about}{error}", err=True)
+
+    def leave(self) -> NoReturn:
+        """End the command.
+
+        Raises:
+            OSError: nobody could be told of all.
+        """
+        if self.unheard is not None:
+            raise self.unheard
+        sys.exit(self.code)
 
 
 def exit_code(error: FxschedError) -> int:
@@ -128,7 +145,11 @@ def submit(
                 return submitted
 
     status = anyio.run(run)
-    click.echo(_json(status) if as_json else status.id)
+    try:
+        click.echo(_json(status) if as_json else status.id)
+    except OSError as error:
+        text = f"job {status.id} was submitted, but that could not be written to standard output: {error.strerror}"
+        raise FxschedError(text) from error
 
 
 @click.command()
@@ -170,7 +191,7 @@ def status(
         answer = Answer(None, trouble)
         outcome.say(_answer_json(id, answer) if as_json else _answer_sentence(id, answer), 1)
     _for_each_cluster(ask, groups)
-    sys.exit(outcome.code)
+    outcome.leave()
 
 
 @click.command()
@@ -209,7 +230,7 @@ def cancel(
     for id, trouble in lost.items():
         outcome.fail(FxschedError(trouble), f"{id}: ")
     _for_each_cluster(end, groups)
-    sys.exit(outcome.code)
+    outcome.leave()
 
 
 def _for_each_cluster(
