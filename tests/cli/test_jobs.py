@@ -145,6 +145,35 @@ def test_a_profile_says_what_a_job_needs(shell: Shell) -> None:
     assert (shell.home / "out").read_text() == "a b\n"
 
 
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ("-p batch --mem=${ start.params.memory }", "-p batch --mem=8G"),
+        (
+            "-p ${ start.params.queue }",
+            "submit_line of profile 'old' .* only a request of FastX can fill: queue is miss",
+        ),
+        ("--comment ${ start.command }", "submit_line of profile 'old' .*: it depends on the session's command"),
+        ("-J me -p batch", "c.toml: profiles.old: submit_line gives the job a name of its own"),
+    ],
+)
+def test_a_profile_s_fastx_3_template_is_heeded_or_refused(shell: Shell, options: str, words: str) -> None:
+    sbatch = _sbatch(shell)
+    sbatch.write_text('#!/bin/sh\ncat >/dev/null\necho "$*" >"$HOME/arguments"\necho 4217\n')
+    (shell.home / "c.toml").write_text(
+        f'[clusters.main]\nadapter = "slurm"\noptions.commands.sbatch = "{sbatch}"\n'
+        f"[profiles.old]\nsubmit_line = 'sbatch {options} /x/start --command \"${{ start.command }}\"'\n"
+        '[profiles.old.fields.memory]\nparam = "memory"\ndefault = "8G"\n'
+    )
+    refused = "submit_line" in words
+
+    told = shell.fxsched("submit", "--config", "c.toml", "--profile", "old", "--", "x", code=1 if refused else 0)
+
+    if refused:
+        assert not (shell.home / "arguments").exists()
+    assert re.search(words, told if refused else (shell.home / "arguments").read_text())
+
+
 def test_of_several_clusters_the_ledger_knows_where_a_job_is(shell: Shell) -> None:
     (shell.home / "c.toml").write_text(
         '[clusters.one]\n[clusters.two]\n[profiles.default]\ncluster = "one"\n[profiles.other]\ncluster = "two"\n'

@@ -18,6 +18,7 @@ from fxsched.accounts import Person
 from fxsched.config import Config, ProfileSettings
 from fxsched.configfile import find_config, load_config
 from fxsched.errors import (
+    ConfigurationError,
     FxschedError,
     HostUnreachable,
     InvalidRequest,
@@ -123,6 +124,9 @@ def submit(
     settings = load_config(find_config(config))
     cluster_name, profile_name, needs = _destination(settings, cluster, profile)
     policy = settings.clusters[cluster_name].inherit
+    where = placement(profile_name, needs)
+    if needs.submit_line:
+        where["native"] += _submit_options(settings, profile_name)
 
     async def run() -> JobStatus:
         async with settings.open(cluster_name, login) as opened:
@@ -133,7 +137,7 @@ def submit(
                 environment=inherited(policy, opened.adapter, os.environ) | needs.environment,
                 working_directory=os.getcwd(),
                 output=os.path.abspath(output) if output else None,
-                **placement(profile_name, needs),
+                **where,
             )
             job = await opened.submit(spec)
             submitted = JobStatus(id=job.id, state=JobState.QUEUED, source="ledger")
@@ -252,6 +256,40 @@ def _destination(config: Config, cluster: str | None, profile: str | None) -> tu
         return config.cluster(cluster)[0], "", ProfileSettings()
     name, settings = config.profile(profile)
     return config.cluster(settings.cluster)[0], name, settings
+
+
+def _submit_options(config: Config, name: str) -> tuple[str, ...]:
+    """Return the scheduler's options in a profile's FastX 3 template, if they are the same whatever FastX requests.
+
+    Raises:
+        ConfigurationError: the template is wrong.
+        InvalidRequest: an option needs what only a request has.
+    """
+    from fxsched.fastx.request import StartObject
+    from fxsched.fastx.submitline import scheduler_options
+
+    profile = config.profiles[name]
+    line = profile.submit_line or ""
+    defaults = {field.param: field.default for field in profile.fields.values() if field.default is not None}
+    try:
+        first, second = (
+            scheduler_options(line, StartObject(command=text, geometry=text, name=text), defaults)
+            for text in ("a", "b")
+        )
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{config.origin}: profiles.{name}: {error}") from None
+    except InvalidRequest as error:
+        raise InvalidRequest(_needs_request(name, str(error))) from None
+    if first != second:
+        raise InvalidRequest(_needs_request(name, "it depends on the session's command, geometry or name"))
+    return first
+
+
+def _needs_request(name: str, why: str) -> str:
+    return (
+        f"the submit_line of profile {name!r} has scheduler options that only a request of FastX can fill: {why}. "
+        "Nothing was submitted; use another profile, or --cluster"
+    )
 
 
 def _by_cluster(
