@@ -79,6 +79,19 @@ def test_a_secret_that_the_start_script_prints_is_not_shown(user: User) -> None:
     assert not [text for text in everything if "S3CRET-PRIMARY" in text]
 
 
+def test_a_result_is_fastx_s_business_and_not_the_log_s(user: User) -> None:
+    script = user.root / "scripts" / "start-weblink"
+    script.write_text("""#!/bin/sh\necho '{"result": "'$WEBLINK_PRIMARY'"}'; sleep 60\n""")
+    script.chmod(0o755)
+
+    result = user.launch(weblink={"url": "https://head:3320", "primary": "S3CRET-PRIMARY"})
+
+    assert result.stdout == '{"result": "S3CRET-PRIMARY"}\n'
+    log = (user.state / "launch.log").read_text()
+    assert re.search(r'exit 0: The session "my session" \(job .*\) has started: its start script printed a re', log)
+    assert "S3CRET-PRIMARY" not in log
+
+
 def test_with_wait_for_start_0_nobody_waits(user: User) -> None:
     config = user.config("[profiles.default]\nwait_for_start = 0\n")
 

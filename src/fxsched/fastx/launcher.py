@@ -88,7 +88,7 @@ class Outlet:
                 "session that FastX does not hear of"
             ) from error
         self.told = answer
-        _log.info("exit %d: %s", answer.exit_code, answer.text)
+        _log.info("exit %d: %s", answer.exit_code, answer.record or answer.text)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
