@@ -249,6 +249,22 @@ def test_a_wrong_configuration_is_refused(user: User, text: str, words: str) -> 
     _assert_refused(user, result, words)
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[clusters.far]\nadapter = 'slrum'\n", "clusters.far: there is no adapter 'slrum'"),
+        ("[clusters.far.options]\ngarce = 3\n", "clusters.far.options.garce is not a setting"),
+        ("[profiles.default]\nmemory = '8'\n", "profiles.default.memory: '8' is not a size"),
+        ("[profiles.default]\ntemplate = '`{{ start.name }}`'\n", "profiles.default: "),
+        ("[profiles.default]\nsubmit_line = 'bsub'\n", "profiles.default: submit_line does not call FastX's start"),
+    ],
+)
+def test_what_is_wrong_in_a_configuration_is_named_with_its_place(user: User, text: str, words: str) -> None:
+    config = user.config(text)
+
+    _assert_refused(user, user.launch("--config", str(config)), f"{config}: {words}")
+
+
 def test_a_configuration_that_is_not_there_is_refused(user: User) -> None:
     _assert_refused(user, user.launch("--config", "/nosuch.toml"), "/nosuch.toml cannot be read")
 

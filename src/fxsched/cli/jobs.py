@@ -18,7 +18,6 @@ from fxsched.accounts import Person
 from fxsched.config import Config, ProfileSettings
 from fxsched.configfile import find_config, load_config
 from fxsched.errors import (
-    ConfigurationError,
     FxschedError,
     HostUnreachable,
     InvalidRequest,
@@ -124,9 +123,10 @@ def submit(
     settings = load_config(find_config(config))
     cluster_name, profile_name, needs = _destination(settings, cluster, profile)
     policy = settings.clusters[cluster_name].inherit
-    where = placement(profile_name, needs)
-    if needs.submit_line:
-        where["native"] += _submit_options(settings, profile_name)
+    with settings.located(f"profiles.{profile_name}"):
+        where = placement(profile_name, needs)
+        if needs.submit_line:
+            where["native"] += _submit_options(profile_name, needs)
 
     async def run() -> JobStatus:
         async with settings.open(cluster_name, login) as opened:
@@ -258,7 +258,7 @@ def _destination(config: Config, cluster: str | None, profile: str | None) -> tu
     return config.cluster(settings.cluster)[0], name, settings
 
 
-def _submit_options(config: Config, name: str) -> tuple[str, ...]:
+def _submit_options(name: str, profile: ProfileSettings) -> tuple[str, ...]:
     """Return the scheduler's options in a profile's FastX 3 template, if they are the same whatever FastX requests.
 
     Raises:
@@ -268,7 +268,6 @@ def _submit_options(config: Config, name: str) -> tuple[str, ...]:
     from fxsched.fastx.request import StartObject
     from fxsched.fastx.submitline import scheduler_options
 
-    profile = config.profiles[name]
     line = profile.submit_line or ""
     defaults = {field.param: field.default for field in profile.fields.values() if field.default is not None}
     try:
@@ -276,8 +275,6 @@ def _submit_options(config: Config, name: str) -> tuple[str, ...]:
             scheduler_options(line, StartObject(command=text, geometry=text, name=text), defaults)
             for text in ("a", "b")
         )
-    except ConfigurationError as error:
-        raise ConfigurationError(f"{config.origin}: profiles.{name}: {error}") from None
     except InvalidRequest as error:
         raise InvalidRequest(_needs_request(name, str(error))) from None
     if first != second:

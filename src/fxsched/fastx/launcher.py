@@ -12,7 +12,7 @@ import logging
 import os
 import signal
 import sys
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -191,9 +191,12 @@ async def launch(
     cluster_name, settings = config.cluster(profile.cluster)
     if not person.own:
         _check_that_it_is_covered(request, cluster_name, settings)
-    async with config.open(cluster_name, person) as cluster:
+    async with AsyncExitStack() as stack:
+        with config.located(f"clusters.{cluster_name}"):
+            cluster = await stack.enter_async_context(config.open(cluster_name, person))
         environment = inherited(settings.inherit, cluster.adapter, os.environ)
-        spec = build_spec(request, profile_name, profile, token=new_token(), environment=environment)
+        with config.located(f"profiles.{profile_name}"):
+            spec = build_spec(request, profile_name, profile, token=new_token(), environment=environment)
         if cluster.adapter.host.home is None and spec.working_directory:
             spec = replace(spec, working_directory=HOME)  # FastX tells the one on its own node
         _log.info("%s: %s, profile %s, cluster %s", spec.token, request.login, profile_name, cluster_name)
