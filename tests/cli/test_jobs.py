@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -266,6 +268,21 @@ def test_a_letter_that_the_locale_has_not_is_no_error(shell: Shell) -> None:
     shell.environment["PYTHONIOENCODING"] = "latin-1"
 
     assert shell.fxsched("status", "可", code=3) == "\\u53ef is not known to the scheduler.\n"
+
+
+def test_a_thread_that_hangs_does_not_hold_up_the_end(shell: Shell) -> None:
+    program = (
+        "import threading, time\n"
+        "from fxsched.cli import main\n"
+        "threading.Thread(target=time.sleep, args=[600]).start()\n"
+        "main(['status', 'nosuch'])\n"
+    )
+
+    result = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, env=shell.environment, timeout=30
+    )
+
+    assert (result.returncode, result.stdout) == (3, "nosuch is not known to the scheduler.\n")
 
 
 def test_launch_is_the_launcher(shell: Shell) -> None:

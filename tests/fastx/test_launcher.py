@@ -126,6 +126,29 @@ def test_the_log_tells_the_administrator_what_happened(user: User) -> None:
     assert log.stat().st_mode & 0o777 == 0o600
 
 
+def test_a_home_that_hangs_does_not_hold_up_the_launcher_s_end(user: User) -> None:
+    user.start_script('cd "$HOME"/.local/state/fxsched/sessions/*; rm output; mkfifo output; sleep 60')
+    program = (
+        "from fxsched import sessions\n"
+        "from fxsched.fastx import launcher\n"
+        "sessions.DEADLINE = 0.5\n"
+        "launcher.main()\n"
+        "raise AssertionError\n"
+    )
+
+    result = subprocess.run(
+        [sys.executable, "-c", program],
+        input=json.dumps(user.request()).encode(),
+        capture_output=True,
+        env=user.environment,
+        timeout=30,
+    )
+
+    next(user.state.glob("sessions/*/output")).unlink()
+    assert (result.returncode, result.stderr) == (0, b"")
+    assert result.stdout.startswith(b'The session "my session" ')
+
+
 # ── the answer reaches FastX, or there is no session ──────────────────────────────────────────────────────────────
 
 ASCII = {"PYTHONIOENCODING": "ascii", "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}

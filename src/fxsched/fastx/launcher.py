@@ -33,7 +33,7 @@ from fxsched.hosts.opening import beside
 from fxsched.jobs import new_token
 from fxsched.jobscript import HOME
 from fxsched.profiles import build_spec, choose_profile, groups_of, inherited
-from fxsched.programs import write_line
+from fxsched.programs import leave, write_line
 from fxsched.reconcile import settle_cut_off
 
 if TYPE_CHECKING:
@@ -92,11 +92,16 @@ class Outlet:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the launcher and return its exit status: 0 only when a session was started or queued."""
+    """Run the launcher and return its exit status: 0 only when a session was started or queued.
+
+    Without ``argv``, it is the program itself, and ends there.
+    """
+    if argv is None:
+        leave(main(sys.argv[1:]))
     # At its end the interpreter would look through all that was ever imported for garbage, which takes as long as a
     # submission does; what is frozen it passes over.
     atexit.register(gc.freeze)
-    arguments = _parse(sys.argv[1:] if argv is None else argv)
+    arguments = _parse(argv)
     log = _open_log()
     outlet = Outlet()
     interrupted: list[int] = []
