@@ -96,7 +96,7 @@ class Demo:
     async def status(self, token: str) -> dict[str, Any]:
         # An answer may be as old as the poll interval, which spares schedulers; here nobody needs sparing.
         config = self.home / "impatient.toml"
-        config.write_text("[clusters.local]\npoll_interval = 0\n")
+        config.write_text("[clusters.local]\npoll_interval = 0.01\n")
         environment = {
             "PATH": "/usr/bin:/bin",
             "HOME": str(self.home),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -16,6 +17,7 @@ from fxsched.jobs import SessionWait
 from fxsched.submission import Timing
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from contextlib import AbstractAsyncContextManager
 
     from fxsched.cluster import Cluster
@@ -170,6 +172,17 @@ class Config(Struct, frozen=True, kw_only=True):
         if name not in self.clusters:
             raise ConfigurationError(f"{self.origin}: there is no cluster {name!r}{nearest(name, self.clusters)}")
         return name, self.clusters[name]
+
+    @contextmanager
+    def located(self, place: str) -> Iterator[None]:
+        """Let what is found to be wrong in a section only when it is used say where that stands."""
+        try:
+            yield
+        except ConfigurationError as error:
+            text = str(error)
+            if self.origin in text:
+                raise
+            raise ConfigurationError(f"{self.origin}: {text if place in text else f'{place}: {text}'}") from error
 
     def open(self, name: str, person: Person | None = None) -> AbstractAsyncContextManager[Cluster]:
         """Open one of the clusters, for the length of an ``async with`` block; see ``open_cluster``.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import stat
 from pathlib import Path
@@ -94,6 +95,10 @@ def _config(data: Mapping[str, object], path: Path) -> Config:
 def _check_cluster(name: str, settings: ClusterSettings) -> None:
     """Raise ``ConfigurationError`` where settings of one cluster do not fit together."""
     where = f"clusters.{name}"
+    for key in ("connect_timeout", "poll_interval", "launch_timeout"):
+        seconds = getattr(settings, key)
+        if not 0 < seconds < math.inf:
+            raise ConfigurationError(f"{where}: {key} is {seconds:g}, but must be more than 0 and finite")
     if settings.hosts and settings.host != LOCAL:
         raise ConfigurationError(f"{where} has both host and hosts: write all of them into hosts")
     try:
@@ -121,7 +126,12 @@ def _profile(table: object, where: str) -> ProfileSettings:
     fields = as_table(as_table(table, where).get("fields", {}), f"{where}.fields")
     for name, settings in fields.items():
         convert(settings, FieldSettings, f"{where}.fields.{name}")
-    return convert(table, ProfileSettings, where)
+    profile = convert(table, ProfileSettings, where)
+    if not 0 <= profile.wait_for_start < math.inf:
+        raise ConfigurationError(
+            f"{where}: wait_for_start is {profile.wait_for_start:g}, but must be 0 or more, and finite"
+        )
+    return profile
 
 
 def _rules(rules: object) -> list[Rule]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from enum import Enum
+from typing import TYPE_CHECKING, Literal, TypeVar, get_args, get_origin
 
 import msgspec
 from msgspec import Struct
@@ -10,7 +11,7 @@ from msgspec import Struct
 from fxsched.errors import ConfigurationError, nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 T = TypeVar("T", bound=Struct)
 
@@ -29,7 +30,22 @@ def convert(data: object, kind: type[T], where: str) -> T:
         return msgspec.convert(table, kind)
     except msgspec.ValidationError as error:
         what, _, place = str(error).partition(" - at `$")
-        raise ConfigurationError(f"{where}{place.rstrip('`')}: {what[0].lower()}{what[1:]}") from None
+        place = place.rstrip("`")
+        allowed = ", ".join(_choices(kind, place.removeprefix("."))) if "enum" in what else ""
+        known = f" (known: {allowed})" if allowed else ""
+        raise ConfigurationError(f"{where}{place}: {what[0].lower()}{what[1:]}{known}") from None
+
+
+def _choices(kind: type[Struct], name: str) -> Iterator[str]:
+    """Return the words that the member ``name`` may be."""
+    kinds = [field.type for field in msgspec.structs.fields(kind) if field.name == name]
+    for part in kinds:  # which grows, while it is taken apart
+        if get_origin(part) is Literal:
+            yield from map(str, get_args(part))
+        elif isinstance(part, type) and issubclass(part, Enum):
+            yield from (str(member.value) for member in part)
+        else:
+            kinds += get_args(part)
 
 
 def as_table(data: object, where: str) -> Mapping[str, object]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -30,6 +31,18 @@ class Shell:
         )
         assert result.returncode == code, result
         return result.stdout + result.stderr
+
+    def through(self, rest: str) -> tuple[int, str]:
+        """Run ``fxsched`` with the rest of a line of bash; return its exit status and what it complained of."""
+        result = subprocess.run(
+            ["bash", "-c", f"set -o pipefail; {shlex.quote(str(FXSCHED))} {rest}"],
+            capture_output=True,
+            text=True,
+            env=self.environment,
+            cwd=self.home,
+            timeout=60,
+        )
+        return result.returncode, result.stderr
 
     def json(self, *arguments: str) -> dict[str, Any]:
         """Run fxsched and return the one object that it printed."""

@@ -113,14 +113,14 @@ def test_a_word_that_nobody_knows_is_named_with_the_nearest(
         ("[profiles.a]\ncores = '4'", "profiles.a.cores: expected `int`, got `str`"),
         ("[profiles.a]\nmemory = 8", "profiles.a.memory: expected `str | null`, got `int`"),
         ("[profiles.a]\nnative = ['a', 1]", "profiles.a.native[1]: expected `str`, got `int`"),
-        ("[profiles.a]\nwait_for_session = 'x'", "profiles.a.wait_for_session: invalid enum value 'x'"),
+        ("[profiles.a]\nwait_for_session = 'x'", "invalid enum value 'x' (known: foreground, processes)"),
         ("[profiles.a]\nfields = 1", "profiles.a.fields must be a table, [profiles.a.fields], not 1"),
         ("[profiles.a.fields.cores]\nmin = 1", "profiles.a.fields.cores: object missing required field `param`"),
         ("[profiles.a.fields.cores]\nparam = 'x'\ntype = 'number'", "profiles.a.fields.cores.type: invalid enum value"),
         ("[rules]\nprofile = 'a'", "rules must be an array of tables: write [[rules]]"),
         ("rules = [1]", "rule 1 must be a table, [rule 1], not 1"),
         ("[[rules]]", "rule 1: object missing required field `profile`"),
-        ("[clusters.a]\ninherit = 'some'", "clusters.a.inherit"),
+        ("[clusters.a]\ninherit = 'some'", "clusters.a.inherit: invalid enum value 'some' (known: fastx, none, all)"),
     ],
 )
 def test_a_value_of_the_wrong_type_is_named(load: Callable[[str], Config], text: str, complaint: str) -> None:
@@ -142,6 +142,19 @@ def test_a_value_of_the_wrong_type_is_named(load: Callable[[str], Config], text:
 def test_a_name_that_leads_nowhere_is_an_error(load: Callable[[str], Config], text: str, complaint: str) -> None:
     with pytest.raises(ConfigurationError, match=re.escape(complaint)):
         load(text)
+
+
+@pytest.mark.parametrize("seconds", ["nan", "inf", "-1", "0"])
+@pytest.mark.parametrize("key", ["launch_timeout", "poll_interval", "connect_timeout"])
+def test_a_time_is_more_than_0_and_finite(load: Callable[[str], Config], key: str, seconds: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"clusters.a: {key} is {seconds}, but must be more than 0 and finite"):
+        load(f"[clusters.a]\n{key} = {seconds}")
+
+
+@pytest.mark.parametrize("seconds", ["nan", "inf", "-1"])
+def test_a_launch_cannot_wait_for_ever_or_less_than_not_at_all(load: Callable[[str], Config], seconds: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"profiles.a: wait_for_start is {seconds}, but must be 0 or more"):
+        load(f"[profiles.a]\nwait_for_start = {seconds}")
 
 
 def test_without_a_name_the_only_profile_is_meant_or_the_default(load: Callable[[str], Config]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -59,6 +60,18 @@ class User:
         )
         return subprocess.CompletedProcess(
             result.args, result.returncode, result.stdout.decode(), result.stderr.decode()
+        )
+
+    def launch_in_shell(self, rest: str) -> subprocess.CompletedProcess[str]:
+        """Run the launcher with odd standard streams; at the head of a pipe, too, its exit status is returned."""
+        return subprocess.run(
+            ["bash", "-c", f"set -o pipefail; {shlex.quote(str(LAUNCHER))} {rest}"],
+            input=json.dumps(self.request()),
+            capture_output=True,
+            text=True,
+            env=self.environment,
+            timeout=60,
+            check=False,
         )
 
     def submitted(self) -> list[str]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -77,6 +79,19 @@ def test_a_secret_that_the_start_script_prints_is_not_shown(user: User) -> None:
     assert not [text for text in everything if "S3CRET-PRIMARY" in text]
 
 
+def test_a_result_is_fastx_s_business_and_not_the_log_s(user: User) -> None:
+    script = user.root / "scripts" / "start-weblink"
+    script.write_text("""#!/bin/sh\necho '{"result": "'$WEBLINK_PRIMARY'"}'; sleep 60\n""")
+    script.chmod(0o755)
+
+    result = user.launch(weblink={"url": "https://head:3320", "primary": "S3CRET-PRIMARY"})
+
+    assert result.stdout == '{"result": "S3CRET-PRIMARY"}\n'
+    log = (user.state / "launch.log").read_text()
+    assert re.search(r'exit 0: The session "my session" \(job .*\) has started: its start script printed a re', log)
+    assert "S3CRET-PRIMARY" not in log
+
+
 def test_with_wait_for_start_0_nobody_waits(user: User) -> None:
     config = user.config("[profiles.default]\nwait_for_start = 0\n")
 
@@ -111,6 +126,96 @@ def test_the_log_tells_the_administrator_what_happened(user: User) -> None:
     assert log.stat().st_mode & 0o777 == 0o600
 
 
+def test_a_home_that_hangs_does_not_hold_up_the_launcher_s_end(user: User) -> None:
+    user.start_script('cd "$HOME"/.local/state/fxsched/sessions/*; rm output; mkfifo output; sleep 60')
+    program = (
+        "from fxsched import sessions\n"
+        "from fxsched.fastx import launcher\n"
+        "sessions.DEADLINE = 0.5\n"
+        "launcher.main()\n"
+        "raise AssertionError\n"
+    )
+
+    result = subprocess.run(
+        [sys.executable, "-c", program],
+        input=json.dumps(user.request()).encode(),
+        capture_output=True,
+        env=user.environment,
+        timeout=30,
+    )
+
+    next(user.state.glob("sessions/*/output")).unlink()
+    assert (result.returncode, result.stderr) == (0, b"")
+    assert result.stdout.startswith(b'The session "my session" ')
+
+
+# ── the answer reaches FastX, or there is no session ──────────────────────────────────────────────────────────────
+
+ASCII = {"PYTHONIOENCODING": "ascii", "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+
+
+def test_the_answer_is_utf_8_whatever_the_locale(user: User) -> None:
+    user.environment |= ASCII
+
+    result = user.launch(start={"name": "可視化"})
+
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.startswith('The session "可視化" (job ')
+    assert 'exit 0: The session "可視化"' in (user.state / "launch.log").read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("to", "trouble"),
+    [(">/dev/full", "No space left on device"), (">&-", "Bad file descriptor"), ("| true", "Broken pipe")],
+)
+@pytest.mark.parametrize("seconds", [0, 10])
+def test_a_session_that_nobody_can_be_told_of_is_ended_again(user: User, to: str, trouble: str, seconds: int) -> None:
+    config = user.config(f"[profiles.default]\nwait_for_start = {seconds}\n")
+
+    result = user.launch_in_shell(f"--config {config} {to}")
+
+    assert result.returncode == 1
+    assert f"the answer could not be written to standard output ({trouble})" in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert [path.parent.name for path in user.state.glob("ledger/*/*.json")] == ["ended"]
+    assert trouble in (user.state / "launch.log").read_text()
+
+
+def test_a_refusal_that_nobody_can_be_told_of_is_one_all_the_same(user: User) -> None:
+    result = user.launch_in_shell("--profile nosuch >/dev/full")
+
+    assert (result.returncode, result.stderr.count("\n")) == (1, 1)
+    assert "ConfigurationError" in result.stderr
+
+
+def test_a_standard_error_that_is_full_changes_nothing(user: User) -> None:
+    result = user.launch_in_shell("--profile nosuch 2>/dev/full")
+
+    assert (result.returncode, result.stderr) == (1, "")
+    assert "there is no profile 'nosuch'" in result.stdout
+
+
+def test_a_session_whose_launch_fails_after_the_submit_is_ended_again(user: User) -> None:
+    program = (
+        "import sys\n"
+        "from fxsched.fastx import launcher\n"
+        "def broken(*arguments): raise RuntimeError('broken')\n"
+        "launcher.reply = broken\n"
+        "sys.exit(launcher.main([]))\n"
+    )
+
+    result = subprocess.run(
+        [sys.executable, "-c", program],
+        input=json.dumps(user.request()).encode(),
+        capture_output=True,
+        env=user.environment,
+        timeout=60,
+    )
+
+    assert result.returncode == 70
+    assert [path.parent.name for path in user.state.glob("ledger/*/*.json")] == ["ended"]
+
+
 # ── what is refused: a clear message, a non-zero exit, and nothing submitted ──────────────────────────────────────
 
 
@@ -128,6 +233,12 @@ def test_the_log_tells_the_administrator_what_happened(user: User) -> None:
 )
 def test_bad_input_is_refused(user: User, data: bytes, words: str) -> None:
     _assert_refused(user, user.launch(data=data), words)
+
+
+def test_a_closed_standard_input_is_refused(user: User) -> None:
+    result = user.launch_in_shell("<&-")
+
+    _assert_refused(user, result, "there is no request on standard input: it is closed")
 
 
 def test_another_user_s_request_is_refused(user: User) -> None:
@@ -159,6 +270,22 @@ def test_a_wrong_configuration_is_refused(user: User, text: str, words: str) -> 
     result = user.launch("--config", str(config))
 
     _assert_refused(user, result, words)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[clusters.far]\nadapter = 'slrum'\n", "clusters.far: there is no adapter 'slrum'"),
+        ("[clusters.far.options]\ngarce = 3\n", "clusters.far.options.garce is not a setting"),
+        ("[profiles.default]\nmemory = '8'\n", "profiles.default.memory: '8' is not a size"),
+        ("[profiles.default]\ntemplate = '`{{ start.name }}`'\n", "profiles.default: "),
+        ("[profiles.default]\nsubmit_line = 'bsub'\n", "profiles.default: submit_line does not call FastX's start"),
+    ],
+)
+def test_what_is_wrong_in_a_configuration_is_named_with_its_place(user: User, text: str, words: str) -> None:
+    config = user.config(text)
+
+    _assert_refused(user, user.launch("--config", str(config)), f"{config}: {words}")
 
 
 def test_a_configuration_that_is_not_there_is_refused(user: User) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import sys
 from collections import defaultdict
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
 import anyio
 import click
@@ -16,18 +17,27 @@ from msgspec.structs import asdict
 from fxsched.accounts import Person
 from fxsched.config import Config, ProfileSettings
 from fxsched.configfile import find_config, load_config
-from fxsched.errors import FxschedError, PartlyUnavailable, SchedulerUnavailable
+from fxsched.errors import (
+    FxschedError,
+    HostUnreachable,
+    InvalidRequest,
+    OutcomeUnknown,
+    PartlyUnavailable,
+    SchedulerUnavailable,
+)
 from fxsched.jobs import JobId, JobSpec, JobState, JobStatus, new_token
 from fxsched.ledger import Ledger
 from fxsched.profiles import inherited, placement
 from fxsched.sentences import end_sentence, wait_sentence
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine, Mapping
 
 NO_SUCH_JOB: Final = 3
 UNAVAILABLE: Final = 75
 """Exit status when something could not be asked, and asking later is right; sysexits.h calls it EX_TEMPFAIL."""
+_WORSE: Final = (0, NO_SUCH_JOB, UNAVAILABLE, 1)
+"""Exit statuses, each worse than those before it."""
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -35,6 +45,44 @@ class Answer(msgspec.Struct, frozen=True):
 
     status: JobStatus | None
     trouble: str = ""
+
+
+class Outcome:
+    """What became of several jobs: each is told of at once, none spoils another's, and the worst decides."""
+
+    code: int = 0
+    unheard: OSError | None = None
+    """Why nobody can be told. The work is done all the same."""
+
+    def say(self, line: str, code: int = 0) -> None:
+        """Tell of a job that was asked for."""
+        self.code = max(self.code, code, key=_WORSE.index)
+        try:
+            if self.unheard is None:
+                click.echo(line)
+        except OSError as error:  # kept out of the task groups, which would wrap it
+            self.unheard = error
+
+    def fail(self, error: FxschedError, about: str = "") -> None:
+        """Tell why there is nothing else to tell."""
+        self.code = max(self.code, exit_code(error), key=_WORSE.index)
+        with suppress(OSError):
+            click.echo(f"fxsched: {about}{error}", err=True)
+
+    def leave(self) -> NoReturn:
+        """End the command.
+
+        Raises:
+            OSError: nobody could be told of all.
+        """
+        if self.unheard is not None:
+            raise self.unheard
+        sys.exit(self.code)
+
+
+def exit_code(error: FxschedError) -> int:
+    """Return the exit status for an error: whether to try again later is right."""
+    return UNAVAILABLE if isinstance(error, SchedulerUnavailable | OutcomeUnknown | HostUnreachable) else 1
 
 
 F = TypeVar("F", bound="Callable[..., Any]")
@@ -75,6 +123,10 @@ def submit(
     settings = load_config(find_config(config))
     cluster_name, profile_name, needs = _destination(settings, cluster, profile)
     policy = settings.clusters[cluster_name].inherit
+    with settings.located(f"profiles.{profile_name}"):
+        where = placement(profile_name, needs)
+        if needs.submit_line:
+            where["native"] += _submit_options(profile_name, needs)
 
     async def run() -> JobStatus:
         async with settings.open(cluster_name, login) as opened:
@@ -85,7 +137,7 @@ def submit(
                 environment=inherited(policy, opened.adapter, os.environ) | needs.environment,
                 working_directory=os.getcwd(),
                 output=os.path.abspath(output) if output else None,
-                **placement(profile_name, needs),
+                **where,
             )
             job = await opened.submit(spec)
             submitted = JobStatus(id=job.id, state=JobState.QUEUED, source="ledger")
@@ -97,7 +149,11 @@ def submit(
                 return submitted
 
     status = anyio.run(run)
-    click.echo(_json(status) if as_json else status.id)
+    try:
+        click.echo(_json(status) if as_json else status.id)
+    except OSError as error:
+        text = f"job {status.id} was submitted, but that could not be written to standard output: {error.strerror}"
+        raise FxschedError(text) from error
 
 
 @click.command()
@@ -114,8 +170,7 @@ def status(
     """Print how the jobs IDS stand."""
     settings = load_config(find_config(config))
 
-    answers: dict[JobId, Answer] = {}
-    failures: list[FxschedError] = []
+    outcome = Outcome()
 
     async def ask(name: str, jobs: list[JobId]) -> None:
         try:
@@ -129,26 +184,18 @@ def status(
                         id: Answer(answered[id]) if id in answered else Answer(last.get(id), str(error)) for id in jobs
                     }
         except FxschedError as error:  # kept out of the task group, which would wrap it
-            failures.append(error)
+            outcome.fail(error)
             return
-        answers.update(found)
         for id in jobs:
-            click.echo(_answer_json(id, found[id]) if as_json else _answer_sentence(id, found[id]))
+            line = _answer_json(id, found[id]) if as_json else _answer_sentence(id, found[id])
+            outcome.say(line, UNAVAILABLE if found[id].trouble else _code(found[id].status))
 
-    groups = _by_cluster(settings, cluster, profile, login, ids)
-
-    async def run() -> None:
-        async with anyio.create_task_group() as tasks:  # one cluster that hangs must not hold up another's answer
-            for name, jobs in groups.items():
-                tasks.start_soon(ask, name, jobs)
-
-    anyio.run(run)
-    if failures:
-        raise failures[0]
-    if any(answer.trouble for answer in answers.values()):
-        sys.exit(UNAVAILABLE)
-    if any(answer.status and answer.status.state is JobState.GONE for answer in answers.values()):
-        sys.exit(NO_SUCH_JOB)
+    groups, lost = _by_cluster(settings, cluster, profile, login, ids)
+    for id, trouble in lost.items():
+        answer = Answer(None, trouble)
+        outcome.say(_answer_json(id, answer) if as_json else _answer_sentence(id, answer), 1)
+    _for_each_cluster(ask, groups)
+    outcome.leave()
 
 
 @click.command()
@@ -165,13 +212,38 @@ def cancel(
     """Cancel the jobs IDS, and wait until their end has been seen."""
     settings = load_config(find_config(config))
 
-    async def run() -> None:
-        for name, jobs in _by_cluster(settings, cluster, profile, login, ids).items():
+    outcome = Outcome()
+
+    async def end(name: str, jobs: list[JobId]) -> None:
+        try:
             async with settings.open(name, login) as opened:
                 for job in jobs:
-                    done = await opened.cancel(job)
+                    try:
+                        done = await opened.cancel(job)
+                    except FxschedError as error:
+                        outcome.fail(error, f"{job}: ")
+                        continue
                     had = "had ended already" if done.already else "has ended"
-                    click.echo(_json(done.status) if as_json else _sentence(done.status, ended=had))
+                    outcome.say(
+                        _json(done.status) if as_json else _sentence(done.status, ended=had), _code(done.status)
+                    )
+        except FxschedError as error:
+            outcome.fail(error)
+
+    groups, lost = _by_cluster(settings, cluster, profile, login, ids)
+    for id, trouble in lost.items():
+        outcome.fail(FxschedError(trouble), f"{id}: ")
+    _for_each_cluster(end, groups)
+    outcome.leave()
+
+
+def _for_each_cluster(
+    do: Callable[[str, list[JobId]], Coroutine[Any, Any, None]], groups: Mapping[str, list[JobId]]
+) -> None:
+    async def run() -> None:
+        async with anyio.create_task_group() as tasks:  # one cluster that hangs must not hold up another's answer
+            for name, jobs in groups.items():
+                tasks.start_soon(do, name, jobs)
 
     anyio.run(run)
 
@@ -186,18 +258,67 @@ def _destination(config: Config, cluster: str | None, profile: str | None) -> tu
     return config.cluster(settings.cluster)[0], name, settings
 
 
+def _submit_options(name: str, profile: ProfileSettings) -> tuple[str, ...]:
+    """Return the scheduler's options in a profile's FastX 3 template, if they are the same whatever FastX requests.
+
+    Raises:
+        ConfigurationError: the template is wrong.
+        InvalidRequest: an option needs what only a request has.
+    """
+    from fxsched.fastx.request import StartObject
+    from fxsched.fastx.submitline import scheduler_options
+
+    line = profile.submit_line or ""
+    defaults = {field.param: field.default for field in profile.fields.values() if field.default is not None}
+    try:
+        first, second = (
+            scheduler_options(line, StartObject(command=text, geometry=text, name=text), defaults)
+            for text in ("a", "b")
+        )
+    except InvalidRequest as error:
+        raise InvalidRequest(_needs_request(name, str(error))) from None
+    if first != second:
+        raise InvalidRequest(_needs_request(name, "it depends on the session's command, geometry or name"))
+    return first
+
+
+def _needs_request(name: str, why: str) -> str:
+    return (
+        f"the submit_line of profile {name!r} has scheduler options that only a request of FastX can fill: {why}. "
+        "Nothing was submitted; use another profile, or --cluster"
+    )
+
+
 def _by_cluster(
     config: Config, cluster: str | None, profile: str | None, person: Person | None, ids: tuple[str, ...]
-) -> dict[str, list[JobId]]:
-    """Return the jobs of each cluster: the one that the options name, else the one that the ledger has them on."""
-    jobs = frozenset(map(JobId, ids))
+) -> tuple[dict[str, list[JobId]], dict[JobId, str]]:
+    """Return the jobs of each cluster, and why of some jobs it cannot be told where they are.
+
+    They are on the cluster that the options name, or on the only one, or where the ledger has them.
+    """
+    jobs = list(dict.fromkeys(map(JobId, ids)))
+    if cluster or profile:
+        return {_destination(config, cluster, profile)[0]: jobs}, {}
+    if len(config.clusters) == 1:
+        return {config.cluster(None)[0]: jobs}, {}
+    places: dict[JobId, list[str]] = {job: [] for job in jobs}
+    for name in config.clusters:
+        with suppress(InvalidRequest):  # somebody without an account there has no jobs there
+            for job in Ledger(config.state(name, person)).by_job(name, frozenset(jobs)):
+                places[job].append(name)
     groups: dict[str, list[JobId]] = defaultdict(list)
-    known: dict[JobId, str] = {}
-    if not (cluster or profile) and len(config.clusters) > 1:
-        known = {job: name for name in config.clusters for job in Ledger(config.state(name, person)).by_job(name, jobs)}
-    for job in dict.fromkeys(map(JobId, ids)):
-        groups[known.get(job) or _destination(config, cluster, profile)[0]].append(job)
-    return groups
+    lost: dict[JobId, str] = {}
+    for job, names in places.items():
+        if len(names) == 1:
+            groups[names[0]].append(job)
+        else:
+            known = f"the ledger has it on {' and '.join(names)}" if names else "it is not in the ledger"
+            lost[job] = f"{known}: say where it is with --cluster ({', '.join(names or config.clusters)})"
+    return groups, lost
+
+
+def _code(status: JobStatus | None) -> int:
+    return NO_SUCH_JOB if status and status.state is JobState.GONE else 0
 
 
 def _json(status: JobStatus) -> str:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
+from io import TextIOWrapper
 from typing import TYPE_CHECKING
 
 import click
 
 from fxsched import __version__
-from fxsched.cli.jobs import UNAVAILABLE, cancel, status, submit
+from fxsched.cli.jobs import cancel, exit_code, status, submit
 from fxsched.cli.reconcile import reconcile
-from fxsched.errors import FxschedError, HostUnreachable, OutcomeUnknown, SchedulerUnavailable
+from fxsched.errors import FxschedError
+from fxsched.programs import leave
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import NoReturn
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -21,7 +25,8 @@ if TYPE_CHECKING:
 def cli() -> None:
     """Start, watch and end sessions on any cluster.
 
-    Exit status: 0 done, 1 refused or failed, 2 wrong usage, 3 no such job, 75 could not be asked (try again later).
+    Exit status: 0 done, 1 refused or failed, 2 wrong usage, 3 no such job, 75 could not be asked (try again later); of
+    several jobs, the worst: 1, else 75, else 3.
     """
 
 
@@ -40,11 +45,26 @@ cli.add_command(cancel)
 cli.add_command(reconcile)
 
 
-def main(argv: Sequence[str] | None = None) -> None:
+def main(argv: Sequence[str] | None = None) -> NoReturn:
     """Run the command line; errors of ours become one line on standard error and an exit status."""
+    leave(_run(argv))
+
+
+def _run(argv: Sequence[str] | None) -> int:
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a letter that the locale has not is no reason to fail
     try:
         cli.main(args=list(argv) if argv is not None else None, prog_name="fxsched")
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 0
     except FxschedError as error:
-        click.echo(f"fxsched: {error}", err=True)
-        later = isinstance(error, SchedulerUnavailable | OutcomeUnknown | HostUnreachable)
-        sys.exit(UNAVAILABLE if later else 1)
+        _complain(str(error))
+        return exit_code(error)
+    except OSError as error:  # of a pipe that nobody reads any more, click makes a quiet end
+        _complain(str(error))
+        return 1
+
+
+def _complain(text: str) -> None:
+    with suppress(OSError):
+        click.echo(f"fxsched: {text}", err=True)

@@ -12,11 +12,12 @@ import logging
 import os
 import signal
 import sys
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import anyio
+from anyio.lowlevel import checkpoint_if_cancelled
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -32,6 +33,7 @@ from fxsched.hosts.opening import beside
 from fxsched.jobs import new_token
 from fxsched.jobscript import HOME
 from fxsched.profiles import build_spec, choose_profile, groups_of, inherited
+from fxsched.programs import leave, write_line
 from fxsched.reconcile import settle_cut_off
 
 if TYPE_CHECKING:
@@ -53,8 +55,6 @@ SETTLE_DEADLINE: Final = 5.0
 _STOPS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 """Signals that ask a launch to end."""
 
-_NO_ANSWER: Final = Reply("", INTERNAL_ERROR)
-
 _log = logging.getLogger("fxsched.launch")
 _all_logs = logging.getLogger("fxsched")
 
@@ -65,36 +65,79 @@ class _Arguments(Struct, frozen=True):
     dry_run: bool = False
 
 
+class Unheard(FxschedError):
+    """The answer could not be written to standard output: FastX takes the launch for a failed one."""
+
+
+class Outlet:
+    """Standard output, for one answer. What has been told is what counts, whatever happens afterwards."""
+
+    told: Reply | None = None
+
+    def tell(self, answer: Reply) -> None:
+        """Write the answer down for good.
+
+        Raises:
+            Unheard: nobody can read it.
+        """
+        try:
+            write_line(sys.stdout, answer.text)
+        except OSError as error:
+            raise Unheard(
+                f"the answer could not be written to standard output ({error.strerror}), and nothing is left of a "
+                "session that FastX does not hear of"
+            ) from error
+        self.told = answer
+        _log.info("exit %d: %s", answer.exit_code, answer.record or answer.text)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the launcher and return its exit status: 0 only when a session was started or queued."""
+    """Run the launcher and return its exit status: 0 only when a session was started or queued.
+
+    Without ``argv``, it is the program itself, and ends there.
+    """
+    if argv is None:
+        leave(main(sys.argv[1:]))
     # At its end the interpreter would look through all that was ever imported for garbage, which takes as long as a
     # submission does; what is frozen it passes over.
     atexit.register(gc.freeze)
-    arguments = _parse(sys.argv[1:] if argv is None else argv)
+    arguments = _parse(argv)
     log = _open_log()
+    outlet = Outlet()
     interrupted: list[int] = []
     try:
-        answer = anyio.run(_launch_or_stop, sys.stdin.buffer.read(LIMIT + 1), arguments, interrupted)
+        anyio.run(_launch_or_stop, _read_request(), arguments, outlet, interrupted)
+        answer = outlet.told or Reply("The launch was interrupted; no session was left behind.", 128 + interrupted[0])
     except FxschedError as error:
         answer = Reply(f"The session could not be started: {error}", 1)
         _log.error("%s: %s", type(error).__name__, error)
         _complain(f"{type(error).__name__}: {error}")
     except Exception as error:
-        answer = Reply("The session could not be started: fxsched itself failed. Please tell your administrator.", 70)
+        answer = Reply(
+            "The session could not be started: fxsched itself failed. Please tell your administrator.", INTERNAL_ERROR
+        )
         _log.exception("internal error")
         _complain(
             f"internal error, {type(error).__name__}; see {log or 'the state directory, which cannot be written'}"
         )
-    if answer is _NO_ANSWER:
-        answer = Reply("The launch was interrupted; no session was left behind.", 128 + interrupted[0])
-    _log.info("exit %d: %s", answer.exit_code, answer.text)
-    print(answer.text, flush=True)
-    return answer.exit_code
+    if outlet.told is None:
+        with suppress(Unheard):  # the exit status tells it, too
+            outlet.tell(answer)
+    return (outlet.told or answer).exit_code
 
 
-async def _launch_or_stop(data: bytes, arguments: _Arguments, interrupted: list[int]) -> Reply:
-    """Launch; a signal that asks for the end cancels the launch, which then leaves nothing behind."""
-    answer = _NO_ANSWER
+def _read_request() -> bytes:
+    try:
+        if sys.stdin is not None:
+            return sys.stdin.buffer.read(LIMIT + 1)
+        trouble = "it is closed"
+    except OSError as error:
+        trouble = str(error.strerror)
+    raise InvalidRequest(f"there is no request on standard input: {trouble}")
+
+
+async def _launch_or_stop(data: bytes, arguments: _Arguments, outlet: Outlet, interrupted: list[int]) -> None:
+    """Launch; a signal that asks for the end cancels a launch without an answer, which then leaves nothing behind."""
     failure: Exception | None = None
 
     async def stop() -> None:
@@ -102,10 +145,11 @@ async def _launch_or_stop(data: bytes, arguments: _Arguments, interrupted: list[
             with anyio.open_signal_receiver(*_STOPS) as signals:
                 ready.set()
                 async for number in signals:
-                    interrupted.append(number)
-                    tasks.cancel_scope.cancel()
+                    if outlet.told is None:
+                        interrupted.append(number)
+                        tasks.cancel_scope.cancel()
         finally:
-            # Now there is an answer, and it must be told: a signal that ended the launcher here would hide a session.
+            # Now it is decided, and a signal that ended the launcher here would make it look otherwise.
             for number in _STOPS:
                 signal.signal(number, signal.SIG_IGN)
 
@@ -114,28 +158,33 @@ async def _launch_or_stop(data: bytes, arguments: _Arguments, interrupted: list[
         tasks.start_soon(stop)
         await ready.wait()
         try:
-            answer = await launch(data, arguments.config, arguments.profile, dry_run=arguments.dry_run)
+            await launch(data, outlet, arguments.config, arguments.profile, dry_run=arguments.dry_run)
         except Exception as error:  # kept out of the task group, which would wrap it
             failure = error
         tasks.cancel_scope.cancel()
     if failure is not None:
         raise failure
-    return answer
 
 
 async def launch(
-    data: bytes, config_path: Path | None = None, profile_name: str | None = None, *, dry_run: bool = False
-) -> Reply:
-    """Turn one request into one session.
+    data: bytes,
+    outlet: Outlet,
+    config_path: Path | None = None,
+    profile_name: str | None = None,
+    *,
+    dry_run: bool = False,
+) -> None:
+    """Turn one request into one session, and tell of it.
 
     Args:
         data: FastX's JSON.
+        outlet: who is told.
         config_path: the configuration; None looks in the usual places.
         profile_name: the profile; None lets the rules decide.
         dry_run: say what would be done, and do nothing.
 
     Raises:
-        FxschedError: nothing was submitted, or, for ``SubmitUnsettled``, the ledger knows what may have been.
+        FxschedError: nothing is left of it, or, for ``SubmitUnsettled``, the ledger knows what may have been.
     """
     request = parse_request(data)
     person = Person(login=request.login, own=request.uid == os.getuid())
@@ -147,32 +196,39 @@ async def launch(
     cluster_name, settings = config.cluster(profile.cluster)
     if not person.own:
         _check_that_it_is_covered(request, cluster_name, settings)
-    async with config.open(cluster_name, person) as cluster:
+    async with AsyncExitStack() as stack:
+        with config.located(f"clusters.{cluster_name}"):
+            cluster = await stack.enter_async_context(config.open(cluster_name, person))
         environment = inherited(settings.inherit, cluster.adapter, os.environ)
-        spec = build_spec(request, profile_name, profile, token=new_token(), environment=environment)
+        with config.located(f"profiles.{profile_name}"):
+            spec = build_spec(request, profile_name, profile, token=new_token(), environment=environment)
         if cluster.adapter.host.home is None and spec.working_directory:
             spec = replace(spec, working_directory=HOME)  # FastX tells the one on its own node
         _log.info("%s: %s, profile %s, cluster %s", spec.token, request.login, profile_name, cluster_name)
         if dry_run:
             from fxsched.fastx.dryrun import describe
 
-            return await describe(cluster, profile_name, spec)
+            outlet.tell(await describe(cluster, profile_name, spec))
+            return
         async with beside(cluster.connect):
-            answer = await _start(cluster, spec, profile.wait_for_start)
+            await _start(cluster, spec, profile.wait_for_start, outlet)
             await _settle_former_launches(cluster)
-        return answer
 
 
-async def _start(cluster: Cluster, spec: JobSpec, seconds: float) -> Reply:
+async def _start(cluster: Cluster, spec: JobSpec, seconds: float, outlet: Outlet) -> None:
     job = await cluster.submit(spec)
     _log.info("%s: job %s", job.token, job.id)
     try:
         if seconds <= 0:
-            return submitted(spec.name, job)
-        start = await cluster.wait_for_start(job, seconds, ready=is_ready)
-        return reply(spec.name, job, start, spec.secrets.values())
-    except anyio.get_cancelled_exc_class():
-        # FastX takes an interrupted launcher for a failed one and forgets the session: so must the cluster.
+            answer = submitted(spec.name, job)
+        else:
+            start = await cluster.wait_for_start(job, seconds, ready=is_ready)
+            answer = reply(spec.name, job, start, spec.secrets.values())
+        await checkpoint_if_cancelled()
+        outlet.tell(answer)
+    except BaseException:
+        # FastX takes a launcher that was interrupted or failed, or of which it hears nothing, for one without a
+        # session, and forgets it: so must the cluster.
         await cluster.withdraw(job)
         raise
 
@@ -231,13 +287,14 @@ def _open_log() -> Path | None:
     _all_logs.propagate = False
     _all_logs.setLevel(logging.INFO)
     _all_logs.addHandler(logging.NullHandler())
+    logging.raiseExceptions = False  # a full disk is no reason to write tracebacks where FastX may read
     try:
         path = state_directory() / "launch.log"
         make_directory(path.parent)
         if path.exists() and path.stat().st_size > LOG_LIMIT:
             path.replace(path.with_suffix(".log.1"))
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-        stream = os.fdopen(os.open(path, flags, 0o600), "a")
+        stream = os.fdopen(os.open(path, flags, 0o600), "a", encoding="utf-8", errors="backslashreplace")
     except (OSError, RuntimeError):
         return None
     handler = logging.StreamHandler(stream)
@@ -247,4 +304,5 @@ def _open_log() -> Path | None:
 
 
 def _complain(text: str) -> None:
-    print("fxsched-launch:", " ".join(text.split()), file=sys.stderr)
+    with suppress(OSError):
+        write_line(sys.stderr, f"fxsched-launch: {' '.join(text.split())}")

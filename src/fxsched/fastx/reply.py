@@ -29,6 +29,8 @@ class Reply(Struct, frozen=True):
 
     text: str
     exit_code: int = 0
+    record: str = ""
+    """What the log says in place of the text, where that is between the start script and FastX."""
 
 
 def session_result(output: bytes) -> str | None:
@@ -75,7 +77,7 @@ def reply(name: str, job: Job, start: Start, secrets: Iterable[Secret] = ()) -> 
         return Reply(f"{where} ended: {end_sentence(status)}.{said}", 1)
     result = session_result(report.output)
     if result is not None:
-        return Reply(result)
+        return Reply(result, record=f"{where} has started: its start script printed a result")
     if report.started:
         return Reply(f"{where} has started on {report.node}.")
     if status is None:
