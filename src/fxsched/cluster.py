@@ -148,7 +148,7 @@ class Cluster:
                 except (SchedulerUnavailable, OutcomeUnknown, HostError, LedgerError) as error:
                     if anyio.current_time() + pause >= end:
                         raise CancelUnverified(
-                            f"the launch was interrupted, but its job {job.id} on cluster {self.name!r} could not be "
+                            f"the launch was given up, but its job {job.id} on cluster {self.name!r} could not be "
                             f"cancelled, and may start a session: {error}. Cancel it later: fxsched cancel {job.id}"
                         ) from error
                     await anyio.sleep(pause)
