@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import anyio
 import pytest
@@ -311,6 +312,15 @@ async def test_a_process_that_holds_the_output_open_does_not_delay_the_answer(
     finally:
         with suppress(ProcessLookupError):
             os.kill(holder, 9)
+
+
+async def test_a_process_that_has_no_descriptor_left_starts_no_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none_left() -> NoReturn:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(os, "pipe", none_left)
+    with pytest.raises(HostUnreachable, match="no command can be started on this machine: Too many open files"):
+        await LocalHost().run(["true"], deadline=20)
 
 
 async def test_no_command_leaves_a_descriptor_open() -> None:

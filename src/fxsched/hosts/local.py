@@ -27,8 +27,9 @@ IDENTITY: Final = ("HOME", "USER", "LOGNAME", "SHELL", "PATH", "TZ", "TMPDIR", "
 DEFAULT_PATH: Final = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"
 _SHARED: Final = "/dev/shm"  # noqa: S108 - what is put there has no name
 """Where files are in memory (shm_overview(7))."""
-_MOST: Final = 1 << 20
-"""Bytes that anybody may make a pipe hold (pipe(7)): what most commands print fits, and none of them has to wait."""
+_LARGE: Final = 1 << 19
+"""Bytes that standard output's pipe holds: what most commands print fits, and none of them has to wait. A user may have
+64 MiB of such pipes before new ones become small (pipe(7))."""
 _SET_SIZE: Final = 1031
 """F_SETPIPE_SZ, which not every build of Python has."""
 _PAUSE: Final = 0.02
@@ -65,7 +66,7 @@ class LocalHost:
     ) -> CommandResult:
         """Run ``argv``; see ``Host.run``."""
         variables = self._base | dict(environment) | {name: secret.reveal() for name, secret in secrets.items()}
-        with _input(stdin) as given, closing(_Output()) as stdout, closing(_Output()) as stderr:
+        with _input(stdin) as given, closing(_Output(_LARGE)) as stdout, closing(_Output()) as stderr:
             process = start_process(argv, variables, given, stdout.writer, stderr.writer)
             try:
                 stdout.handed_over()
@@ -124,13 +125,17 @@ class _Output:
     Nor would a file do, which need not be read meanwhile: ``echo x >/dev/stderr``, in a wrapper, cuts a file off.
     """
 
-    def __init__(self) -> None:
-        self._reader, self.writer = os.pipe()
+    def __init__(self, size: int | None = None) -> None:
+        try:
+            self._reader, self.writer = os.pipe()
+        except OSError as error:
+            raise HostUnreachable(f"no command can be started on this machine: {error.strerror}") from error
         self._open = {self._reader, self.writer}
         self._content = bytearray()
         os.set_blocking(self._reader, False)
-        with suppress(OSError):  # a user may have only so many large pipes
-            fcntl(self._reader, _SET_SIZE, _MOST)
+        if size:
+            with suppress(OSError):
+                fcntl(self._reader, _SET_SIZE, size)
 
     def handed_over(self) -> None:
         """The command has its end of the pipe now; ours of it is closed."""
@@ -140,7 +145,7 @@ class _Output:
     def read(self) -> int:
         """Take what has been printed meanwhile, and return how much that is."""
         try:
-            printed = os.read(self._reader, _MOST)
+            printed = os.read(self._reader, _LARGE)
         except BlockingIOError:
             return 0
         self._content += printed
@@ -148,7 +153,8 @@ class _Output:
 
     def content(self) -> bytes:
         """Return all that was printed up to now."""
-        self.read()
+        while self.read() == _LARGE:
+            pass  # a page, and so a pipe, is larger on some machines
         return bytes(self._content)
 
     def close(self) -> None:
