@@ -242,14 +242,16 @@ class Cluster:
         """Remove what is private of an ended session, and all that is left of those that ended long ago."""
         with suppress(HostError):  # what stays is unreachable for us, and so for now for everybody
             await sessions.discard(await self.adapter.host_of(entry.token, entry.job), entry.token)
-        with suppress(HostError):
-            for token in self.ledger.old(self.name, 2 * KEEP_ENDED):  # long enough has their host been away
-                self.ledger.purge(token)
-            old = self.ledger.old(self.name)
-            random.shuffle(old)  # none is for ever behind one whose host is down
-            for token in old:
+        old = self.ledger.old(self.name)
+        random.shuffle(old)  # none is for ever behind one whose host is down
+        for token in old:
+            try:
                 await sessions.remove(await self.adapter.host_of(token), token)
-                self.ledger.purge(token)
+            except HostError:
+                if token in self.ledger.old(self.name, 2 * KEEP_ENDED):  # its host has been away for long enough
+                    self.ledger.purge(token)
+                break
+            self.ledger.purge(token)
 
     async def report(self, token: Token) -> Report:
         """Return what the job itself says of its session.

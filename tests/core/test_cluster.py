@@ -799,10 +799,29 @@ async def test_an_old_session_that_cannot_be_removed_is_remembered_until_it_can(
     await end(jobs[2])
     assert len(sessions(home)) == len(ledger.by_job("hpc", frozenset(job.id for job in jobs))) == 4
     monkeypatch.setattr(sessions_here, "remove", remove)
-    age(ledger, jobs[0].token, 2 * KEEP_ENDED + 60)  # nobody could for so long: it is given up
     await end(jobs[3])
-    assert set(sessions(home)) == {job.token for job in (jobs[0], *jobs[2:])}
+    assert set(sessions(home)) == {job.token for job in jobs[2:]}
     assert ledger.by_job("hpc", frozenset(job.id for job in jobs[:2])) == {}
+
+
+@pytest.mark.parametrize("away", [False, True])
+async def test_an_old_session_is_given_up_only_if_its_host_has_been_away_for_long(
+    cluster: Cluster, adapter: MemoryAdapter, ledger: Ledger, home: Path, monkeypatch: pytest.MonkeyPatch, away: bool
+) -> None:
+    old, new = [await cluster.submit(a_spec()) for _ in range(2)]
+
+    def fail(directory: Path) -> None:
+        raise OSError(116, "Stale file handle")
+
+    adapter.put(old.id, JobState.ENDED, cause=EndCause.COMPLETED)
+    await cluster.status([old.id])
+    age(ledger, old.token, 2 * KEEP_ENDED + 60)
+    if away:
+        monkeypatch.setattr(sessions_here, "remove", fail)
+    adapter.put(new.id, JobState.ENDED, cause=EndCause.COMPLETED)
+    await cluster.status([new.id])
+    assert ledger.by_job("hpc", frozenset([old.id])) == {}
+    assert (old.token in sessions(home)) == away
 
 
 async def test_a_cancel_that_another_process_writes_down_meanwhile_is_the_cause_of_the_end(

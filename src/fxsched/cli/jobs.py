@@ -3,87 +3,39 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections import defaultdict
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
 import click
-import msgspec
-from msgspec.structs import asdict
 
 from fxsched.accounts import Person
+from fxsched.cli.answers import (
+    UNAVAILABLE,
+    Answer,
+    Outcome,
+    answer_object,
+    answer_sentence,
+    as_object,
+    found_code,
+    sentence,
+)
 from fxsched.config import Config, ProfileSettings
 from fxsched.configfile import find_config, load_config
 from fxsched.errors import (
     FxschedError,
-    HostUnreachable,
     InvalidRequest,
-    OutcomeUnknown,
     PartlyUnavailable,
     SchedulerUnavailable,
 )
 from fxsched.jobs import JobId, JobSpec, JobState, JobStatus, new_token
 from fxsched.ledger import Ledger
 from fxsched.profiles import inherited, placement
-from fxsched.sentences import end_sentence, wait_sentence
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
-
-NO_SUCH_JOB: Final = 3
-UNAVAILABLE: Final = 75
-"""Exit status when something could not be asked, and asking later is right; sysexits.h calls it EX_TEMPFAIL."""
-_WORSE: Final = (0, NO_SUCH_JOB, UNAVAILABLE, 1)
-"""Exit statuses, each worse than those before it."""
-
-
-class Answer(msgspec.Struct, frozen=True):
-    """What can be said of a job: its status, or the last known one and why there is no newer."""
-
-    status: JobStatus | None
-    trouble: str = ""
-
-
-class Outcome:
-    """What became of several jobs: each is told of at once, none spoils another's, and the worst decides."""
-
-    code: int = 0
-    unheard: OSError | None = None
-    """Why nobody can be told. The work is done all the same."""
-
-    def say(self, line: str, code: int = 0) -> None:
-        """Tell of a job that was asked for."""
-        self.code = max(self.code, code, key=_WORSE.index)
-        try:
-            if self.unheard is None:
-                click.echo(line)
-        except OSError as error:  # kept out of the task groups, which would wrap it
-            self.unheard = error
-
-    def fail(self, error: FxschedError, about: str = "") -> None:
-        """Tell why there is nothing else to tell."""
-        self.code = max(self.code, exit_code(error), key=_WORSE.index)
-        with suppress(OSError):
-            click.echo(f"fxsched: {about}{error}", err=True)
-
-    def leave(self) -> NoReturn:
-        """End the command.
-
-        Raises:
-            OSError: nobody could be told of all.
-        """
-        if self.unheard is not None:
-            raise self.unheard
-        sys.exit(self.code)
-
-
-def exit_code(error: FxschedError) -> int:
-    """Return the exit status for an error: whether to try again later is right."""
-    return UNAVAILABLE if isinstance(error, SchedulerUnavailable | OutcomeUnknown | HostUnreachable) else 1
-
 
 F = TypeVar("F", bound="Callable[..., Any]")
 
@@ -150,7 +102,7 @@ def submit(
 
     status = anyio.run(run)
     try:
-        click.echo(_json(status) if as_json else status.id)
+        click.echo(as_object(status) if as_json else status.id)
     except OSError as error:
         text = f"job {status.id} was submitted, but that could not be written to standard output: {error.strerror}"
         raise FxschedError(text) from error
@@ -187,13 +139,13 @@ def status(
             outcome.fail(error)
             return
         for id in jobs:
-            line = _answer_json(id, found[id]) if as_json else _answer_sentence(id, found[id])
-            outcome.say(line, UNAVAILABLE if found[id].trouble else _code(found[id].status))
+            line = answer_object(id, found[id]) if as_json else answer_sentence(id, found[id])
+            outcome.say(line, UNAVAILABLE if found[id].trouble else found_code(found[id].status))
 
     groups, lost = _by_cluster(settings, cluster, profile, login, ids)
     for id, trouble in lost.items():
         answer = Answer(None, trouble)
-        outcome.say(_answer_json(id, answer) if as_json else _answer_sentence(id, answer), 1)
+        outcome.say(answer_object(id, answer) if as_json else answer_sentence(id, answer), 1)
     _for_each_cluster(ask, groups)
     outcome.leave()
 
@@ -225,7 +177,7 @@ def cancel(
                         continue
                     had = "had ended already" if done.already else "has ended"
                     outcome.say(
-                        _json(done.status) if as_json else _sentence(done.status, ended=had), _code(done.status)
+                        as_object(done.status) if as_json else sentence(done.status, ended=had), found_code(done.status)
                     )
         except FxschedError as error:
             outcome.fail(error)
@@ -315,39 +267,3 @@ def _by_cluster(
             known = f"the ledger has it on {' and '.join(names)}" if names else "it is not in the ledger"
             lost[job] = f"{known}: say where it is with --cluster ({', '.join(names or config.clusters)})"
     return groups, lost
-
-
-def _code(status: JobStatus | None) -> int:
-    return NO_SUCH_JOB if status and status.state is JobState.GONE else 0
-
-
-def _json(status: JobStatus) -> str:
-    return msgspec.json.encode(asdict(status)).decode()  # all of its fields, also those that are empty
-
-
-def _answer_json(id: str, answer: Answer) -> str:
-    """Return a status as JSON; where the scheduler could not be asked, the last known one and what was the trouble."""
-    status = asdict(answer.status) if answer.status else {"id": id, "state": None}
-    return msgspec.json.encode(status | ({"unavailable": answer.trouble} if answer.trouble else {})).decode()
-
-
-def _answer_sentence(id: str, answer: Answer) -> str:
-    if not answer.trouble:
-        return _sentence(answer.status) if answer.status else ""
-    if answer.status is None or answer.status.observed_at is None:
-        return f"{id} could not be asked for, and nothing is known of it: {answer.trouble}"
-    seen = answer.status.observed_at.astimezone()
-    return f"{_sentence(answer.status)} That was at {seen:%H:%M:%S}; now it could not be asked for: {answer.trouble}"
-
-
-def _sentence(status: JobStatus, ended: str = "has ended") -> str:
-    match status.state:
-        case JobState.ENDED:
-            text = f"{ended}: {end_sentence(status)}."
-        case JobState.GONE:
-            text = "is not known to the scheduler."
-        case JobState.RUNNING:
-            text = f"is running on {', '.join(status.nodes)}." if status.nodes else "is running."
-        case _:
-            text = wait_sentence(status)
-    return f"{status.id} {text}"

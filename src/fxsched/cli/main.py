@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import click
 
 from fxsched import __version__
-from fxsched.cli.jobs import cancel, exit_code, status, submit
+from fxsched.cli.answers import exit_code
+from fxsched.cli.jobs import cancel, status, submit
 from fxsched.cli.reconcile import reconcile
 from fxsched.errors import FxschedError
 from fxsched.programs import leave

@@ -10,7 +10,7 @@ import click
 import msgspec
 
 from fxsched.accounts import Person
-from fxsched.cli.jobs import UNAVAILABLE
+from fxsched.cli.answers import UNAVAILABLE
 from fxsched.config import Config, others
 from fxsched.configfile import find_config, load_config
 from fxsched.errors import SchedulerUnavailable
