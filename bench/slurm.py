@@ -21,16 +21,16 @@ from msgspec.structs import replace
 from tests.real.slurm_cluster import SlurmCluster, missing_programs
 
 from bench.table import Row, milliseconds, ratio
-from fxsched.cluster import open_cluster
+from fxsched.cluster.opening import open_cluster
+from fxsched.cluster.submission import AT_ONCE
 from fxsched.jobs import JobSpec, new_token
-from fxsched.submission import AT_ONCE
 from fxsched_slurm.replies import SQUEUE_FORMAT
 from fxsched_slurm.submission import sbatch_options
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
-    from fxsched.cluster import Cluster
+    from fxsched.cluster.cluster import Cluster
     from fxsched.jobs import JobId
 
 DISK = "/var/tmp"  # /tmp is memory on many machines, where a ledger costs nothing

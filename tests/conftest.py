@@ -1,8 +1,16 @@
-"""For all tests, however they were started."""
+"""For all tests: signals as they should be, both event loops, a home of one's own, the shells that a node may have."""
 
 from __future__ import annotations
 
+import os
+import shutil
 import signal
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from fxsched.hosts import LocalHost
 
 
 def pytest_configure() -> None:
@@ -10,3 +18,45 @@ def pytest_configure() -> None:
     for number in (signal.SIGHUP, signal.SIGQUIT):
         signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+settings.register_profile(
+    "core",
+    deadline=None,
+    max_examples=40,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+settings.load_profile("core")
+
+
+@pytest.fixture(params=["asyncio", "trio"])
+def anyio_backend(request: pytest.FixtureRequest) -> str:
+    """Every asynchronous test runs on both."""
+    return str(request.param)
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The user's home directory."""
+    path = tmp_path / "home"
+    path.mkdir()
+    monkeypatch.setenv("HOME", str(path))
+    return path
+
+
+@pytest.fixture
+def host(home: Path) -> LocalHost:
+    """This machine, with that home."""
+    return LocalHost()
+
+
+@pytest.fixture(params=["dash", "bash"])
+def sh_path(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A PATH on which ``sh`` is that shell; bash, called sh, is a POSIX shell."""
+    shell = shutil.which(request.param)
+    if shell is None:
+        pytest.skip(f"there is no {request.param}")
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    (folder / "sh").symlink_to(shell)
+    return f"{folder}:{os.environ['PATH']}"

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from fxsched.adapter import Adapter
+from fxsched.adapter import Ability, Adapter
 from fxsched.errors import CommandNotFound, InvalidRequest, SchedulerUnavailable
 from fxsched.jobs import JobId
 from fxsched.kit import by_token
@@ -54,6 +54,10 @@ class CommandAdapter(Adapter):
             settings = convert(options.like_options, kind.Options, "like_options")
             self._other = kind(_Surroundings(host, options.environment), settings)
         other = self._other or Adapter
+        if self._other:
+            self.abilities = self._other.abilities & {Ability.LIST}
+        elif "token" not in placeholders(options.find):
+            self.abilities = frozenset({Ability.LIST})
         self.name = options.name or (other.name if self._other else "the scheduler")
         self.job_id_variable = options.job_id_variable or other.job_id_variable
         self.unset = (*other.unset, *options.unset)
@@ -112,8 +116,8 @@ class CommandAdapter(Adapter):
         """Look through the names in a whole list, where find does not ask for a single one."""
         if self._other:
             return await self._other.submissions()
-        if "token" in placeholders(self.options.find):
-            raise NotImplementedError
+        if Ability.LIST not in self.abilities:
+            return await super().submissions()
         result = await self._ask(self.options.find or self.options.status, {})
         return by_token(parse_names(result, self.options, self.name))
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 
 from msgspec.structs import replace
 
-from fxsched.adapter import Adapter
+from fxsched.adapter import Ability, Adapter
 from fxsched.errors import CancelRefused, HostError, InvalidRequest, OutcomeUnknown, SubmitRejected
 from fxsched.jobs import JobId, JobState, JobStatus
 from fxsched_docker.options import EngineOptions
@@ -44,6 +44,8 @@ CHUNK: Final = 1000
 
 class EngineAdapter(Adapter):
     """A container engine through its command."""
+
+    abilities = frozenset({Ability.LIST})
 
     class Options(EngineOptions, frozen=True):
         """``[clusters.NAME.options]``."""

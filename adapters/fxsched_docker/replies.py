@@ -130,7 +130,7 @@ def parse_submit(result: CommandResult, engine: str) -> JobId:
         if id is None:
             raise OutcomeUnknown(f"{engine} ended well, but printed no container's id: {result.text.strip()[:200]!r}")
         return id
-    words = quoted(result)
+    words = complaint_of(result)
     if result.exit_code == NO_COMMAND:
         raise CommandNotFound(words)
     if result.exit_code == NO_PLACE:
@@ -152,8 +152,8 @@ def check_nothing_left(result: CommandResult, refusal: SubmitRejected) -> None:
     Raises:
         OutcomeUnknown: there may be one after all.
     """
-    if result.exit_code and "no such container" not in quoted(result).lower():
-        raise OutcomeUnknown(f"{refusal}. Whether it left a container is not certain: {quoted(result)}")
+    if result.exit_code and "no such container" not in complaint_of(result).lower():
+        raise OutcomeUnknown(f"{refusal}. Whether it left a container is not certain: {complaint_of(result)}")
 
 
 def _last_id(text: str) -> JobId | None:
@@ -185,7 +185,7 @@ def parse_inspect(ids: Iterable[JobId], result: CommandResult, engine: str) -> d
     wanted = set(ids)
     silent = wanted - found.keys() - spoilt - denied
     if silent:
-        words = quoted(result) if result.exit_code else f"inspect told nothing of {min(silent)}"
+        words = complaint_of(result) if result.exit_code else f"inspect told nothing of {min(silent)}"
         raise SchedulerUnavailable(f"{engine} could not be asked: {words}")
     return {id: found[id] for id in wanted & found.keys()} | dict.fromkeys(wanted & denied - found.keys())
 
@@ -265,7 +265,7 @@ def parse_names(result: CommandResult, engine: str) -> dict[Token, tuple[JobId, 
         SchedulerUnavailable: the command failed, or printed no whole list. Only that says that a job is *not* there.
     """
     if result.exit_code:
-        raise SchedulerUnavailable(f"{engine} could not be asked: {quoted(result)}")
+        raise SchedulerUnavailable(f"{engine} could not be asked: {complaint_of(result)}")
     if not _HEADER.search(result.text) or not result.text.endswith("\n"):
         end = result.text.strip()[-200:]
         raise SchedulerUnavailable(f"{engine} could not be asked: ps printed no whole list, but ends in {end!r}")
@@ -284,7 +284,7 @@ def check_end(id: JobId, result: CommandResult, engine: str) -> None:
     """
     if not result.exit_code:
         return
-    words = quoted(result)
+    words = complaint_of(result)
     if "no such container" in words.lower() or any(sign in words for sign in _NOT_ALIVE):
         return
     if any(sign in words for sign in _NOT_REACHED):
@@ -294,7 +294,7 @@ def check_end(id: JobId, result: CommandResult, engine: str) -> None:
     raise OutcomeUnknown(f"{engine} did not confirm that it ends job {id}: {words}")
 
 
-def quoted(result: CommandResult) -> str:
+def complaint_of(result: CommandResult) -> str:
     """Return what a command complained of, on one line, without its prefixes and without its advice to ask for help."""
     lines = (re.sub(r"^(?:docker: |Error: )+", "", line.strip()) for line in result.complaint.splitlines())
     return " ".join(line for line in lines if line and not _NOISE.fullmatch(line)) or f"exit code {result.exit_code}"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from msgspec import Struct
 from msgspec.structs import replace
 
-from fxsched.adapter import Adapter
+from fxsched.adapter import Ability, Adapter
 from fxsched.errors import InvalidRequest, SchedulerUnavailable
 from fxsched.jobs import JobId, JobState, JobStatus
 from fxsched_lsf.replies import (
@@ -47,6 +47,7 @@ class LsfAdapter(Adapter):
     """LSF through bsub, bjobs, bkill and bhist."""
 
     name = "LSF"
+    abilities = frozenset({Ability.LIST})
     keeps = ("LSF_ENVDIR", "LSF_BINDIR", "LSF_LIBDIR", "LSF_SERVERDIR")
     job_id_variable = "LSB_JOBID"
     reserved = ("LSB_", "LSF_", "LS_")

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from msgspec import Struct
 from msgspec.structs import replace
 
-from fxsched.adapter import Adapter
+from fxsched.adapter import Ability, Adapter
 from fxsched.errors import CancelRefused, ConfigurationError, SchedulerUnavailable
 from fxsched.jobs import JobId, JobState, JobStatus, Token
 from fxsched.kit import token_of
@@ -79,6 +79,7 @@ class MoabAdapter(Adapter):
         settings = convert(options.resource_manager_options, kind.Options, "options.resource_manager_options")
         self._manager = kind(host, settings)
         self._user = ""
+        self.abilities = self._manager.abilities & {Ability.LIST}
         self.job_id_variable = self._manager.job_id_variable
         self.unset = self._manager.unset
         self.reserved = (*self._manager.reserved, "MOAB_", "MSUB_")
@@ -145,10 +146,9 @@ class MoabAdapter(Adapter):
         return found
 
     async def _jobs_in_manager(self, tokens: Iterable[Token]) -> Mapping[Token, tuple[JobId, ...]]:
-        try:
+        if Ability.LIST in self._manager.abilities:
             return await self._manager.submissions()
-        except NotImplementedError:
-            return {token: await self._manager.find(token) for token in set(tokens)}
+        return {token: await self._manager.find(token) for token in set(tokens)}
 
     async def _with_moab(self, ids: frozenset[JobId], known: dict[JobId, JobStatus]) -> dict[JobId, JobStatus]:
         wait = {id for id, status in known.items() if status.state in _WAITS}

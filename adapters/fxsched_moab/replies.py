@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from fxsched.errors import SchedulerUnavailable
 from fxsched.jobs import JobId, JobState, JobStatus
-from fxsched.kit import last_line, not_cancelled, quoted, submitted
+from fxsched.kit import complaint_of, last_line, not_cancelled, submitted
 from fxsched_moab.ids import MOAB_ID
 from fxsched_moab.reasons import of_hindrance, of_state
 
@@ -41,7 +41,7 @@ def parse_submit(result: CommandResult) -> str:
     """
     tags = _ID_TAG.findall(result.text)
     line = last_line(_ID_LINE, result.text)
-    words = quoted(result)
+    words = complaint_of(result)
     return submitted(
         JobId(tags[-1]) if tags else JobId(line[0]) if line else None,
         result,
@@ -81,12 +81,12 @@ def check_answer(result: CommandResult) -> None:
         SchedulerUnavailable: it has not.
     """
     if result.exit_code:
-        raise SchedulerUnavailable(f"Moab could not be asked: {quoted(result)}")
+        raise SchedulerUnavailable(f"Moab could not be asked: {complaint_of(result)}")
 
 
 def is_forbidden(result: CommandResult) -> bool:
     """Whether the user may not run the command so: Maui 3.5 says it of ``showq -r``."""
-    return bool(result.exit_code) and "not authorized to run this command" in quoted(result)
+    return bool(result.exit_code) and "not authorized to run this command" in complaint_of(result)
 
 
 # ── checkjob ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -106,8 +106,8 @@ def explained(status: JobStatus, result: CommandResult, now: datetime) -> JobSta
     """
     text = result.text
     state = _STATE_LINE.search(text)
-    if result.exit_code and not any(sign in quoted(result) for sign in _NO_SUCH_JOB):
-        raise SchedulerUnavailable(f"Maui could not be asked: {quoted(result)}")
+    if result.exit_code and not any(sign in complaint_of(result) for sign in _NO_SUCH_JOB):
+        raise SchedulerUnavailable(f"Maui could not be asked: {complaint_of(result)}")
     if result.exit_code or not state:
         return status
     reservation = _RESERVATION.search(text)
@@ -136,7 +136,7 @@ def check_cancel(id: JobId, result: CommandResult) -> bool:
     Raises:
         CancelRefused, SchedulerUnavailable, OutcomeUnknown: as its words tell.
     """
-    words = " ".join(f"{result.text} {quoted(result)}".split())
+    words = " ".join(f"{result.text} {complaint_of(result)}".split())
     if re.search(r"\bjob '[^']*' cancelled\b", words):
         return True
     if any(sign in words for sign in _NO_SUCH_JOB):
@@ -145,7 +145,7 @@ def check_cancel(id: JobId, result: CommandResult) -> bool:
     raise not_cancelled(
         id,
         who="Moab",
-        words=quoted(result),
+        words=complaint_of(result),
         unreached=_not_taken(words),
         doubtful=not refused and not _not_taken(words),
     )

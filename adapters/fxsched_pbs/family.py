@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 from msgspec import Struct
 from msgspec.structs import replace
 
-from fxsched.adapter import Adapter
+from fxsched.adapter import Ability, Adapter
 from fxsched.errors import InvalidRequest
 from fxsched.jobs import JobId
 from fxsched_pbs.replies import check_cancel, parse_selection, parse_submit
@@ -31,6 +31,8 @@ _READING: Final = {"TZ": "UTC"}
 
 class PbsFamily(Adapter):
     """A server that qsub, qselect and qdel reach."""
+
+    abilities = frozenset({Ability.LIST})
 
     job_id_variable = "PBS_JOBID"
     reserved = ("PBS_",)

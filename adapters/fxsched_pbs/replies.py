@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from fxsched import reasons
 from fxsched.errors import SchedulerUnavailable
 from fxsched.jobs import EndCause, JobId, JobState, JobStatus
-from fxsched.kit import not_cancelled, quoted, submitted
+from fxsched.kit import complaint_of, not_cancelled, submitted
 from fxsched_pbs.reasons import COULD_NOT_START, CPU_TIME, MOVED, NOT_STAGED, waiting
 
 if TYPE_CHECKING:
@@ -188,7 +188,7 @@ def no_answer(dialect: Dialect, why: object) -> SchedulerUnavailable:
 def says_unknown(dialect: Dialect, id: JobId, result: CommandResult) -> bool:
     """Whether qstat, asked for this one job, says that there is none."""
     named = rf"Unknown Job Id(?: Error)? {re.escape(number_of(id))}(?![0-9\[])"
-    return result.exit_code == dialect.unknown and re.search(named, quoted(result)) is not None
+    return result.exit_code == dialect.unknown and re.search(named, complaint_of(result)) is not None
 
 
 def number_of(id: str) -> str:
@@ -299,7 +299,7 @@ def _words(result: CommandResult) -> str:
     complaint = _USAGE.split(result.stderr, maxsplit=1)[0]
     if result.stderr and not complaint.strip():
         return "it was called wrongly"
-    return quoted(replace(result, stderr=complaint))
+    return complaint_of(replace(result, stderr=complaint))
 
 
 def _ids(dialect: Dialect, result: CommandResult) -> list[JobId]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 
 from msgspec import Struct
 
-from fxsched.adapter import Adapter
+from fxsched.adapter import Ability, Adapter
 from fxsched.errors import CancelRefused, SchedulerUnavailable, SubmitRejected
 from fxsched.jobs import JobId, Token
 from fxsched.kit import refuse
@@ -39,6 +39,7 @@ class ProcessAdapter(Adapter):
     """Jobs as processes of the host."""
 
     name = "this host"
+    abilities = frozenset({Ability.LIST})
     job_id_variable = "FXSCHED_JOB"
     reserved = ("FXSCHED_JOB",)
     inherits_environment = True

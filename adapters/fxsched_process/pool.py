@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar, Final, Literal, TypeVar
 
 import anyio
 
-from fxsched.adapter import Adapter
+from fxsched.adapter import Ability, Adapter
 from fxsched.errors import (
     FxschedError,
     HostError,
@@ -44,6 +44,7 @@ class PoolAdapter(Adapter):
     """Jobs as processes of the hosts of a pool."""
 
     name = "the pool"
+    abilities = frozenset({Ability.LIST})
     pools = True
     job_id_variable = ProcessAdapter.job_id_variable
     reserved = ProcessAdapter.reserved

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from fxsched import reasons
 from fxsched.errors import SchedulerUnavailable
 from fxsched.jobs import EndCause, JobId, JobState, JobStatus
-from fxsched.kit import quoted
+from fxsched.kit import complaint_of
 from fxsched_sge.reasons import parked
 from fxsched_sge.submission import STAND_IN
 
@@ -48,7 +48,7 @@ def records(result: CommandResult) -> str:
         return result.text
     if re.search(r"job (?:id|name) .* not found", result.complaint, re.DOTALL):
         return ""
-    raise SchedulerUnavailable(f"Grid Engine's accounts could not be read: {quoted(result)}")
+    raise SchedulerUnavailable(f"Grid Engine's accounts could not be read: {complaint_of(result)}")
 
 
 def parse_accounts(text: str, memory_per: Literal["slot", "job"] = "slot") -> dict[JobId, JobStatus]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
 
-from fxsched.adapter import Adapter
+from fxsched.adapter import Ability, Adapter
 from fxsched.errors import (
     HostError,
     InvalidRequest,
@@ -46,6 +46,7 @@ class GridEngineAdapter(Adapter):
     """Grid Engine through qsub, qstat, qacct and qdel."""
 
     name = "Grid Engine"
+    abilities = frozenset({Ability.LIST})
     keeps = ("SGE_ROOT", "SGE_CELL", "SGE_ARCH", "SGE_QMASTER_PORT", "SGE_EXECD_PORT", "SGE_CLUSTER_NAME")
     job_id_variable = "JOB_ID"
     reserved = ("SGE_", "JOB_ID", "JOB_NAME", "JOB_SCRIPT", "PE_HOSTFILE", "NSLOTS", "NHOSTS", "NQUEUES", "RESTARTED")

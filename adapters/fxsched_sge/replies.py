@@ -17,7 +17,7 @@ from fxsched import reasons
 from fxsched.errors import SchedulerUnavailable
 from fxsched.hosts import CommandResult
 from fxsched.jobs import EndCause, JobId, JobState, JobStatus
-from fxsched.kit import by_token, last_line, not_cancelled, quoted, submitted
+from fxsched.kit import by_token, complaint_of, last_line, not_cancelled, submitted
 from fxsched_sge.reasons import parked, waiting
 
 if TYPE_CHECKING:
@@ -269,7 +269,7 @@ def _whole(result: CommandResult, form: re.Pattern[str]) -> str:
 
 def _words(result: CommandResult) -> str:
     """Return what a command complained of, on one line."""
-    return re.sub(r"^Unable to run job: | Exiting\.$", "", quoted(result))
+    return re.sub(r"^Unable to run job: | Exiting\.$", "", complaint_of(result))
 
 
 def _field(text: str, name: str) -> str:

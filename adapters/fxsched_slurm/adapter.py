@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Final
 from msgspec import Struct
 from msgspec.structs import replace
 
-from fxsched.adapter import Adapter
+from fxsched.adapter import Ability, Adapter
 from fxsched.errors import InvalidRequest, SchedulerUnavailable
 from fxsched.jobs import JobId, JobState, JobStatus
-from fxsched.kit import quoted
+from fxsched.kit import complaint_of
 from fxsched_slurm.replies import (
     NAMES_FORMAT,
     SACCT_FORMAT,
@@ -48,6 +48,7 @@ class SlurmAdapter(Adapter):
     """Slurm through sbatch, squeue, scancel and sacct."""
 
     name = "Slurm"
+    abilities = frozenset({Ability.LIST})
     keeps = ("SLURM_CONF", "SLURM_JWT")
     job_id_variable = "SLURM_JOB_ID"
     reserved = ("SLURM_", "SLURMD_", "SBATCH_", "SRUN_")
@@ -143,7 +144,7 @@ class SlurmAdapter(Adapter):
             "squeue", "--states=all", f"--format={SQUEUE_FORMAT}", f"--jobs={','.join(ids)}", "--array"
         )
         # Of several ids, squeue leaves out those that it does not know. Of one, it makes an error.
-        if result.exit_code and len(ids) == 1 and "Invalid job id specified" in quoted(result):
+        if result.exit_code and len(ids) == 1 and "Invalid job id specified" in complaint_of(result):
             return {}
         return _only(ids, parse_squeue(listing(result)))
 
@@ -165,7 +166,7 @@ class SlurmAdapter(Adapter):
             if self.options.accounting is None:
                 return None
             raise
-        if "accounting storage is disabled" in quoted(result):
+        if "accounting storage is disabled" in complaint_of(result):
             self._accounting = False
             return None
         if result.exit_code and self.options.accounting is None:

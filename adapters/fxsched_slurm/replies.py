@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from fxsched.errors import SchedulerUnavailable
 from fxsched.jobs import EndCause, JobId, JobState, JobStatus
-from fxsched.kit import by_token, last_line, not_cancelled, quoted, submitted
+from fxsched.kit import by_token, complaint_of, last_line, not_cancelled, submitted
 from fxsched_slurm.reasons import held, sentence
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def parse_submit(result: CommandResult) -> JobId:
         SubmitRejected, SchedulerUnavailable, OutcomeUnknown: as its words tell.
     """
     found = last_line(_ID, result.text)
-    words = quoted(result)
+    words = complaint_of(result)
     return submitted(
         JobId(found[1]) if found else None,
         result,
@@ -207,7 +207,7 @@ def check_answer(result: CommandResult) -> None:
         SchedulerUnavailable: it has not.
     """
     if result.exit_code:
-        raise SchedulerUnavailable(f"Slurm could not be asked: {quoted(result)}")
+        raise SchedulerUnavailable(f"Slurm could not be asked: {complaint_of(result)}")
 
 
 def check_cancel(id: JobId, result: CommandResult) -> None:
@@ -218,7 +218,7 @@ def check_cancel(id: JobId, result: CommandResult) -> None:
     """
     if not result.exit_code:
         return
-    words = quoted(result)
+    words = complaint_of(result)
     raise not_cancelled(
         id,
         who="Slurm",

@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from fxsched.adapter import Adapter
-    from fxsched.cluster import Cancelled, Cluster, Job, open_cluster
+    from fxsched.cluster.cluster import Cancellation, Cluster, Job
+    from fxsched.cluster.opening import open_cluster
+    from fxsched.cluster.starting import Start
+    from fxsched.cluster.timing import Timing
     from fxsched.errors import FxschedError
     from fxsched.hosts.opening import HostSettings
     from fxsched.jobs import (
@@ -26,14 +29,12 @@ if TYPE_CHECKING:
         Token,
         new_token,
     )
-    from fxsched.starting import Start
-    from fxsched.submission import Timing
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Adapter",
-    "Cancelled",
+    "Cancellation",
     "Cluster",
     "EndCause",
     "FxschedError",
@@ -56,14 +57,14 @@ __all__ = [
 
 _MODULES = {
     "Adapter": "adapter",
-    "Cancelled": "cluster",
-    "Cluster": "cluster",
+    "Cancellation": "cluster.cluster",
+    "Cluster": "cluster.cluster",
     "FxschedError": "errors",
     "HostSettings": "hosts.opening",
-    "Job": "cluster",
-    "Start": "starting",
-    "Timing": "submission",
-    "open_cluster": "cluster",
+    "Job": "cluster.cluster",
+    "Start": "cluster.starting",
+    "Timing": "cluster.timing",
+    "open_cluster": "cluster.opening",
 }
 
 

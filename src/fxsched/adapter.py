@@ -12,17 +12,25 @@ Keep the translations apart from the running: ``adapter.py`` (this class, thin),
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from msgspec import Struct
 
-from fxsched.errors import HostError, OutcomeUnknown, SchedulerUnavailable
+from fxsched.errors import HostError, NotSupported, OutcomeUnknown, SchedulerUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from fxsched.hosts import CommandResult, Host
     from fxsched.jobs import JobId, JobSpec, JobStatus, Token
+
+
+class Ability(StrEnum):
+    """Something that not every scheduler can."""
+
+    LIST = "list"
+    """:meth:`Adapter.submissions`."""
 
 
 class Adapter(ABC):
@@ -39,6 +47,9 @@ class Adapter(ABC):
     commands in a clean environment: what is not named here is not there."""
 
     # What follows may depend on the options, and is then set with them.
+    abilities: frozenset[Ability] = frozenset()
+    """What the scheduler can besides the four verbs that each one must. Exactly what is declared is called."""
+
     job_id_variable: str = ""
     """The variable that holds the job's id inside the job. It tells a requeued run of a job from a twin."""
 
@@ -128,13 +139,13 @@ class Adapter(ABC):
     async def submissions(self) -> Mapping[Token, tuple[JobId, ...]]:
         """Return every live or remembered job of ours, by its token: what :meth:`find` would say of each.
 
-        Optional: an adapter that has it lets ``fxsched reconcile`` see jobs that the ledger has lost.
+        With ``Ability.LIST``: it lets ``fxsched reconcile`` see jobs that the ledger has lost.
 
         Raises:
             SchedulerUnavailable: it could not be asked.
-            NotImplementedError: the scheduler cannot list them.
+            NotSupported: the scheduler cannot list them.
         """
-        raise NotImplementedError
+        raise NotSupported(f"{self.name} cannot list all of a user's sessions")
 
     def part(self, id: JobId) -> str:  # noqa: ARG002
         """Return which part of the scheduler has a job, where parts fail one by one: by default, there is only one.

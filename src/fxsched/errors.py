@@ -16,23 +16,44 @@
         │   └── PartlyUnavailable  … about some of the jobs; the others' statuses are with it
         ├── SubmitRejected        it refused the job for good, in its own words
         ├── CancelRefused         it refused to cancel
-        └── CancelUnverified      it accepted the cancel, but the job's end was not seen
+        ├── CancelUnverified      it accepted the cancel, but the job's end was not seen
+        └── NotSupported          it has no such ability; nothing was sent
 
 The text of an error is written for the person who reads it: what happened, with what, and what to do next. No text
-ever holds a secret.
+ever holds a secret. A ``Cluster`` lets an error that leaves it know whose it is: its text then names the cluster, and
+ends with the advice.
 """
 
 from __future__ import annotations
 
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 
+_TO_ADMIN: Final = "to the cluster's administrator"
+
+
 class FxschedError(Exception):
     """The root: catch this to catch everything that fxsched raises on purpose."""
+
+    cluster: str = ""
+    """The cluster whose error it is, once it has left its ``Cluster``."""
+
+    advice: str = f"Try again later; if it stays so, show this {_TO_ADMIN}"
+    """What to do about it."""
+
+    @property
+    def what(self) -> str:
+        """What happened: the text without the cluster's name and the advice."""
+        return super().__str__()
+
+    def __str__(self) -> str:
+        if not self.cluster:
+            return self.what
+        return f"cluster {self.cluster!r}: {self.what.removesuffix('.')}. {self.advice}"
 
 
 class ConfigurationError(FxschedError):
@@ -54,6 +75,8 @@ class OutcomeUnknown(FxschedError):
 class SubmitUnsettled(OutcomeUnknown):
     """It could not be found out whether a job exists. The ledger keeps the entry."""
 
+    advice = "When the scheduler answers again, the next launch will settle it, or run: fxsched reconcile --fix"
+
 
 class HostError(FxschedError):
     """A command certainly did not run."""
@@ -66,13 +89,19 @@ class HostUnreachable(HostError):
 class HostKeyRejected(HostError):
     """The host's key is unknown or not the one that is known. The text has the command that mends it."""
 
+    advice = f"Show this {_TO_ADMIN}"
+
 
 class AuthenticationFailed(HostError):
     """The host accepts none of the keys and tickets that can be used without a human."""
 
+    advice = f"Show this {_TO_ADMIN}"
+
 
 class CommandNotFound(HostError):
     """The host has no such program, or it may not be executed."""
+
+    advice = "See to the cluster's options.commands in the configuration, or to the PATH"
 
 
 class SchedulerError(FxschedError):
@@ -93,13 +122,25 @@ class PartlyUnavailable(SchedulerUnavailable):
 class SubmitRejected(SchedulerError):
     """The scheduler refused the job. Trying the same again is pointless; its own words are in the text."""
 
+    advice = f"Ask for something else, or show this {_TO_ADMIN}"
+
 
 class CancelRefused(SchedulerError):
     """The scheduler refused to cancel the job, usually because it belongs to somebody else."""
 
+    advice = f"It may be somebody else's job; if it is not, show this {_TO_ADMIN}"
+
 
 class CancelUnverified(SchedulerError):
     """The scheduler accepted the cancel, but the job was still there when the time to check ran out."""
+
+    advice = "Ask for its status later; if it stays, the scheduler's administrator can end it"
+
+
+class NotSupported(SchedulerError):
+    """The scheduler, or fxsched's adapter for it, has no such ability. The text names both; nothing was sent."""
+
+    advice = "Do without it, or name a cluster that can"
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

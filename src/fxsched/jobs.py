@@ -132,7 +132,7 @@ class JobSpec(Struct, frozen=True, kw_only=True):
     stdin: bytes = b""
     environment: Mapping[str, str] = MappingProxyType({})
     secrets: Mapping[str, Secret] = MappingProxyType({})
-    wait: SessionWait = SessionWait.FOREGROUND
+    wait_for_session: SessionWait = SessionWait.FOREGROUND
 
     script: bytes = b""
     """The job script that the scheduler must run. Nothing in it is private, and nothing of the request is in it."""

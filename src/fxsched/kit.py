@@ -40,7 +40,7 @@ def by_token(jobs: Iterable[tuple[str, str]]) -> dict[Token, tuple[JobId, ...]]:
     return {token: tuple(sorted(ids, key=lambda id: (len(id), id))) for token, ids in found.items()}
 
 
-def quoted(result: CommandResult) -> str:
+def complaint_of(result: CommandResult) -> str:
     """Return what a command complained of, on one line, without its own prefixes (``sbatch: error: ``)."""
     lines = [re.sub(r"^\w+: (?:error: |fatal: )?", "", line.strip()) for line in result.complaint.splitlines()]
     return " ".join(line for line in lines if line) or f"exit code {result.exit_code}"

@@ -6,8 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from fxsched.cluster import open_cluster
-from fxsched.errors import CommandNotFound, ConfigurationError, InvalidRequest, OutcomeUnknown, SchedulerUnavailable
+from fxsched.cluster.opening import open_cluster
+from fxsched.errors import (
+    CommandNotFound,
+    ConfigurationError,
+    InvalidRequest,
+    NotSupported,
+    OutcomeUnknown,
+    SchedulerUnavailable,
+)
 from fxsched.hosts import CommandResult, LocalHost
 from fxsched.hosts.scripted import Command, ScriptedHost
 from fxsched.jobs import JobId, JobSpec, JobState, new_token
@@ -117,7 +124,7 @@ async def test_find_may_ask_for_the_token_itself() -> None:
 
     assert await adapter.find(token) == ("7",)
     assert commands(adapter)[0].argv == ("squeue", f"--name=*.{token}")
-    with pytest.raises(NotImplementedError):
+    with pytest.raises(NotSupported, match="cannot list"):
         await adapter.submissions()
 
 

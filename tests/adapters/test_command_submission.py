@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fxsched.configfile import load_config
 from fxsched.errors import ConfigurationError, SubmitRejected
 from fxsched.jobs import JobSpec, Resources, new_token
+from fxsched.settings.file import load_config
 from fxsched_command.options import Options
 from fxsched_command.submission import OPTIONAL, SUBMIT, fill, placeholders, submit_words
 

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 
-from fxsched.cluster import Cluster
+from fxsched.cluster.cluster import Cluster
+from fxsched.cluster.reconcile import Kind, reconcile
+from fxsched.cluster.timing import Timing
 from fxsched.errors import (
     HostUnreachable,
     InvalidRequest,
@@ -20,9 +22,7 @@ from fxsched.errors import (
 from fxsched.hosts import CommandResult
 from fxsched.hosts.scripted import Command, ScriptedHost
 from fxsched.jobs import EndCause, JobId, JobSpec, JobState, new_token
-from fxsched.ledger import Ledger
-from fxsched.reconcile import Kind, reconcile
-from fxsched.submission import Timing
+from fxsched.records.ledger import Ledger
 from fxsched_process import pool
 from fxsched_process.replies import Burden, parse_burden
 
@@ -242,7 +242,7 @@ async def one_on_each(cluster: Cluster, site: ThesePools) -> dict[str, JobId]:
 
 
 async def test_a_host_that_is_down_makes_only_its_own_jobs_unknown(site: ThesePools) -> None:
-    cluster = Cluster("main", site.adapter, Ledger(site.home / "state"), timing=Timing(poll=5.0))
+    cluster = Cluster("main", site.adapter, Ledger(site.home / "state"), timing=Timing(poll_interval=5.0))
     jobs = await one_on_each(cluster, site)
     site.machines[NAMES[1]].reachable = False
     try:
@@ -298,4 +298,4 @@ async def test_a_launch_that_was_killed_is_settled_wherever_its_job_is(site: The
     other = Cluster("main", site.connect(), ledger, timing=Timing(settle_pause=0.0))
     findings = await reconcile(other, fix=True)
 
-    assert [(found.kind, found.job) for found in findings] == [(Kind.ADOPTED, job.id)]
+    assert [(found.kind, found.job) for found in findings] == [(Kind.UNRECORDED, job.id)]

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from fxsched.cluster import Cluster
+from fxsched.cluster.cluster import Cluster
+from fxsched.cluster.timing import Timing
 from fxsched.errors import CancelUnverified, FxschedError, SchedulerUnavailable, SubmitUnsettled
 from fxsched.jobs import JobSpec, JobState, new_token
-from fxsched.ledger import Ledger
-from fxsched.submission import Timing
+from fxsched.records.ledger import Ledger
 from fxsched_fakes.faults import KINDS
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def patience(kind: str) -> float:
 
 def open_cluster(site: FakeSite, patience: float = PATIENCE, **timing: float) -> Cluster:
     """Return the cluster, with so much patience for each command."""
-    usual = {"launch": PATIENCE, "settle_pause": 0.0, "cancel": PATIENCE, "poll": 0.0}
+    usual = {"launch": PATIENCE, "settle_pause": 0.0, "cancel": PATIENCE, "poll_interval": 0.0, "gone_after": 0.0}
     return Cluster("main", site.patient(patience), Ledger(site.home / "state"), timing=Timing(**(usual | timing)))
 
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 import anyio
 
 from fxsched import reasons
-from fxsched.cluster import Cluster
+from fxsched.cluster.cluster import Cluster
 from fxsched.errors import OutcomeUnknown
 from fxsched.jobs import EndCause, JobId, JobSpec, JobState, Token, new_token
-from fxsched.ledger import Ledger
+from fxsched.records.ledger import Ledger
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Sequence

@@ -150,7 +150,7 @@ def test_a_launch_that_was_killed_is_settled_by_reconcile_for_everybody(service:
 
     done = service.fxsched("reconcile", "--fix")
 
-    assert (done.returncode, done.stdout.startswith(f"adopted: here, job {job}, ")) == (0, True)
+    assert (done.returncode, done.stdout.startswith(f"unrecorded: here, job {job}, ")) == (0, True)
     assert [each["job"] for each in service.entries("ada")] == [job]
 
 

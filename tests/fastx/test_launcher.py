@@ -129,9 +129,9 @@ def test_the_log_tells_the_administrator_what_happened(user: User) -> None:
 def test_a_home_that_hangs_does_not_hold_up_the_launcher_s_end(user: User) -> None:
     user.start_script('cd "$HOME"/.local/state/fxsched/sessions/*; rm output; mkfifo output; sleep 60')
     program = (
-        "from fxsched import sessions\n"
+        "from fxsched.session import directory\n"
         "from fxsched.fastx import launcher\n"
-        "sessions.DEADLINE = 0.5\n"
+        "directory.DEADLINE = 0.5\n"
         "launcher.main()\n"
         "raise AssertionError\n"
     )

@@ -30,7 +30,7 @@ def test_a_launch_imports_only_what_it_uses(user: User) -> None:
     modules = _modules(user)
 
     assert [name for name in NEVER if name in modules] == []
-    assert "fxsched.cluster" in modules
+    assert "fxsched.cluster.cluster" in modules
 
 
 @pytest.mark.parametrize("name", ["fxsched_slurm", "fxsched_fakes"])

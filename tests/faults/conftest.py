@@ -15,11 +15,11 @@ from typing import Any
 
 import pytest
 
-from fxsched.cluster import Cluster
+from fxsched.cluster.cluster import Cluster
+from fxsched.cluster.timing import Timing
 from fxsched.hosts import LocalHost
 from fxsched.jobs import JobSpec, Token, new_token
-from fxsched.ledger import Entry, Ledger
-from fxsched.submission import Timing
+from fxsched.records.ledger import Entry, Ledger
 from fxsched_fakes import Cluster as FakeCluster
 from fxsched_fakes import State, faults, install
 from fxsched_slurm.adapter import SlurmAdapter
@@ -168,7 +168,7 @@ class Site:
         """Return the cluster, as a program that uses the library has it; it never saw what another one did."""
         commands = {name: str(self.bin / name) for name in COMMANDS}
         options = SlurmAdapter.Options(commands=commands, accounting=False, deadline=deadline, submit_deadline=deadline)
-        usual = {"launch": 20.0, "settle_pause": 0.0, "cancel": 15.0, "poll": 0.0}
+        usual = {"launch": 20.0, "settle_pause": 0.0, "cancel": 15.0, "poll_interval": 0.0, "gone_after": 0.0}
         return Cluster("main", SlurmAdapter(LocalHost(), options), self.ledger, timing=Timing(**(usual | timing)))
 
     def sbatch(self, name: str, command: str = "sleep 60", *options: str) -> str:

@@ -9,13 +9,11 @@ from unittest import mock
 
 from fxsched.errors import OutcomeUnknown
 from fxsched.hosts import CommandResult
-from fxsched.hosts.base import NO_SECRETS, NOTHING
+from fxsched.hosts.base import NOTHING
 from fxsched_fakes import Cluster, faults, frame
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-    from fxsched.jobs import Secret
 
 
 class KilledError(BaseException):
@@ -45,7 +43,6 @@ class InProcessHost:
         *,
         stdin: bytes = b"",
         environment: Mapping[str, str] = NOTHING,
-        secrets: Mapping[str, Secret] = NO_SECRETS,
         deadline: float,
     ) -> CommandResult:
         """Run one of the fake's commands. One that hangs is given up at once."""

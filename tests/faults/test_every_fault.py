@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 
+from fxsched.cluster.reconcile import reconcile
 from fxsched.errors import CancelUnverified, FxschedError, SchedulerUnavailable, SubmitUnsettled
 from fxsched.jobs import EndCause, JobId, JobState, JobStatus, new_token
-from fxsched.ledger import Entry
-from fxsched.reconcile import reconcile
+from fxsched.records.ledger import Entry
 from fxsched_fakes.faults import KINDS
 
 if TYPE_CHECKING:
-    from fxsched.cluster import Cluster, Job
+    from fxsched.cluster.cluster import Cluster, Job
     from fxsched.jobs import JobSpec
 
     from .conftest import Site

@@ -16,7 +16,7 @@ from .conftest import until
 from .steps import Stepped
 
 if TYPE_CHECKING:
-    from fxsched.cluster import Job
+    from fxsched.cluster.cluster import Job
 
     from .conftest import Site
 

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 
+from fxsched.cluster.reconcile import reconcile
 from fxsched.errors import LedgerError
-from fxsched.files import append_line
 from fxsched.jobs import EndCause, JobId, JobState, Token, new_token
-from fxsched.ledger import Entry, Ledger
-from fxsched.reconcile import reconcile
+from fxsched.records.files import append_line
+from fxsched.records.ledger import Entry, Ledger
 
 if TYPE_CHECKING:
     from .conftest import Site
@@ -53,7 +53,7 @@ class Disk:
             return written
 
         self._patch.setattr("os.fsync", until_full(os.fsync))
-        self._patch.setattr("fxsched.ledger.append_line", until_full(append_line))
+        self._patch.setattr("fxsched.records.ledger.append_line", until_full(append_line))
 
     def empties(self) -> None:
         self._patch.undo()
@@ -136,7 +136,7 @@ def test_writers_of_one_entry_leave_a_whole_one(tmp_path: Path) -> None:
     token = new_token()
     program = (
         "import sys; from pathlib import Path; from datetime import UTC, datetime\n"
-        "from fxsched.ledger import Entry, Ledger\n"
+        "from fxsched.records.ledger import Entry, Ledger\n"
         "ledger = Ledger(Path(sys.argv[1]))\n"
         "for n in range(30):\n"
         "    ledger.write(Entry(token=sys.argv[2], cluster='main', name='x' * n * 100,"
@@ -236,7 +236,7 @@ def test_what_is_no_file_is_passed_over(tmp_path: Path) -> None:
 def test_a_clock_that_jumps_ends_no_live_job_and_hides_no_end(
     site: Site, monkeypatch: pytest.MonkeyPatch, jump: timedelta
 ) -> None:
-    cluster = site.open(poll=0.0)
+    cluster = site.open(poll_interval=0.0, gone_after=0.0)
     job = anyio.run(cluster.submit, site.spec())
     anyio.run(cluster.status, [job.id])
     for module in ("cluster", "polling", "submission", "ledger", "reconcile"):

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, Literal
 import anyio
 import pytest
 
-from fxsched.cluster import Cluster
+from fxsched.cluster.cluster import Cluster
+from fxsched.cluster.reconcile import reconcile
+from fxsched.cluster.timing import Timing
 from fxsched.errors import FxschedError, HostUnreachable, OutcomeUnknown, SubmitUnsettled
 from fxsched.hosts.failover import FailoverHost
 from fxsched.hosts.pool import Pool
 from fxsched.jobs import JobSpec, JobState, new_token
-from fxsched.ledger import Ledger
-from fxsched.reconcile import reconcile
-from fxsched.submission import Timing
+from fxsched.records.ledger import Ledger
 from fxsched_fakes import State
 from fxsched_process.pool import PoolAdapter
 
@@ -85,7 +85,7 @@ class CutHost:
         raise OutcomeUnknown(f"the connection to {self.label} was lost: {argv[0]} may have run")
 
 
-TIMING = Timing(launch=2.5, settle_pause=0.05, cancel=15.0, poll=0.0)
+TIMING = Timing(launch=2.5, settle_pause=0.05, cancel=15.0, poll_interval=0.0, gone_after=0.0)
 
 
 async def submit(cluster: Cluster) -> FxschedError | None:

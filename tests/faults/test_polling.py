@@ -15,10 +15,10 @@ import anyio
 import msgspec
 import pytest
 
-from fxsched import polling
+from fxsched.cluster import polling
+from fxsched.cluster.polling import LONGEST_REST, Poller, Snapshot
 from fxsched.errors import SchedulerUnavailable
 from fxsched.jobs import JobId, JobState, JobStatus
-from fxsched.polling import LONGEST_REST, Poller, Snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -265,7 +265,7 @@ def test_a_full_disk_is_no_reason_not_to_answer(tmp_path: Path, monkeypatch: pyt
         raise OSError(28, os.strerror(28))
 
     monkeypatch.setattr("os.fsync", full)
-    monkeypatch.setattr("fxsched.polling.overwrite", full)
+    monkeypatch.setattr("fxsched.cluster.polling.overwrite", full)
 
     assert anyio.run(poller(Asked(), tmp_path).status, [ONE])[ONE].state is JobState.RUNNING
 

@@ -149,7 +149,7 @@ def test_a_request_that_is_wrong_is_refused_without_telling_it(site: Site, prima
     assert MARKER not in done.stdout + done.stderr + (site.state / "launch.log").read_text()
 
 
-@pytest.mark.parametrize("where", ["fxsched.fastx.launcher.build_spec", "fxsched.submission.public_spec"])
+@pytest.mark.parametrize("where", ["fxsched.fastx.launcher.build_spec", "fxsched.cluster.submission.public_spec"])
 def test_the_traceback_of_an_internal_error_does_not_tell_it(site: Site, where: str) -> None:
     module, _, name = where.rpartition(".")
     program = (

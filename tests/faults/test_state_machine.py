@@ -18,12 +18,12 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from fxsched.cluster import Cluster, Job
+from fxsched.cluster.cluster import Cluster, Job
+from fxsched.cluster.reconcile import reconcile
+from fxsched.cluster.timing import Timing
 from fxsched.errors import FxschedError, SubmitUnsettled
 from fxsched.jobs import JobId, JobSpec, JobState, Token
-from fxsched.ledger import Ledger, Owner
-from fxsched.reconcile import reconcile
-from fxsched.submission import Timing
+from fxsched.records.ledger import Ledger, Owner
 from fxsched_fakes import Cause, State, faults, install
 from fxsched_slurm.adapter import SlurmAdapter
 
@@ -119,7 +119,7 @@ class Promises(RuleBasedStateMachine):
         """Run a verb in a process of its own, which may be killed; return its result, its error, or None."""
         (Path(self.fake.directory) / "calls.json").unlink(missing_ok=True)
         faults.plan(self.fake.directory, trouble)
-        timing = Timing(launch=0.3, settle_pause=0.0, cancel=0.02, poll=0.0)
+        timing = Timing(launch=0.3, settle_pause=0.0, cancel=0.02, poll_interval=0.0, gone_after=0.0)
         options = SlurmAdapter.Options(accounting=False)
         cluster = Cluster("main", SlurmAdapter(self.host, options), self.ledger(), timing=timing)
         self.host.kill_after(killed)

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from fxsched.jobs import JobId
-from fxsched.ledger import Entry, Ledger, read_entry
-from fxsched.sessions import Report, parse_report
+from fxsched.records.ledger import Entry, Ledger, read_entry
+from fxsched.session.directory import Report, parse_report
 
 PROGRAMS = Path(sys.executable).parent
 

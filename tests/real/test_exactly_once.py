@@ -17,9 +17,10 @@ import anyio.to_thread
 import pytest
 from msgspec.structs import replace
 
-from fxsched import JobSpec, new_token, open_cluster, sessions
+from fxsched import JobSpec, new_token, open_cluster
+from fxsched.cluster.submission import public_spec
 from fxsched.jobs import EndCause, JobId, JobState
-from fxsched.submission import public_spec
+from fxsched.session import directory as session_directory
 
 from .person import Person, until
 from .slurm_cluster import SlurmCluster, missing_programs
@@ -330,7 +331,7 @@ def test_a_session_that_has_begun_is_never_taken_for_none_although_its_controlle
     forget_after_restart(slurm)
     assert jobs(slurm) == {}
 
-    assert ada.fxsched("reconcile", "--fix").startswith("adopted: ")
+    assert ada.fxsched("reconcile", "--fix").startswith("unrecorded: ")
 
     job = ada.only_entry().job
     assert job == ada.report(entry.token).job
@@ -378,7 +379,7 @@ def test_a_launch_ends_in_time_when_authentication_hangs_for_ever(slurm: SlurmCl
     live = {name for name, state in jobs(slurm).values() if state in ("PENDING", "RUNNING")}
     assert live == {f"session.{entry.token}" for entry in ada.entries()}
     assert len(live) <= 1
-    assert bool(live) == said.startswith("adopted")
+    assert bool(live) == said.startswith("unrecorded")
     assert ada.fxsched("reconcile") == ""
 
 
@@ -393,7 +394,7 @@ def test_of_two_jobs_of_one_session_the_second_ends_at_once(slurm: SlurmCluster,
             spec = JobSpec(
                 token=token, body="echo start >>starts; echo said >&2; sleep 600", working_directory=str(ada.home)
             )
-            directory = await sessions.stage(cluster.adapter.host, spec)
+            directory = await session_directory.stage(cluster.adapter.host, spec)
             public = public_spec(spec, directory, cluster.adapter)
             ids = [await cluster.adapter.submit(public)]
             started(ada, token)

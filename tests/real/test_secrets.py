@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from fxsched import sessions
+from fxsched.session import directory
 
 from .person import Person, until
 from .slurm_cluster import SlurmCluster
@@ -207,7 +207,7 @@ def test_another_user_finds_no_secret_of_a_session(
         assert (refused.returncode, refused.stdout) == (1, ""), path
         assert "Permission denied" in refused.stderr
     for path in (ada.state, *ada.state.rglob("*")):
-        if path.name != sessions.LOG:  # Slurm makes that one, with the user's own mask
+        if path.name != directory.LOG:  # Slurm makes that one, with the user's own mask
             assert path.lstat().st_mode & 0o077 == 0, path
         assert path.lstat().st_uid == ada.uid, path
     assert eve.run("ls", str(ada.session(entry.token))).returncode != 0

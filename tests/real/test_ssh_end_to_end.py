@@ -19,7 +19,7 @@ from fxsched.errors import CommandNotFound
 from fxsched.hosts import LocalHost
 from fxsched.hosts.opening import HostSettings, open_host
 from fxsched.hosts.pool import Pool
-from fxsched.jobs import JobId, Secret, new_token
+from fxsched.jobs import JobId, new_token
 from fxsched_fakes.fastx import SessionState
 from fxsched_process.pool import PoolAdapter
 
@@ -274,7 +274,7 @@ async def test_sudo_behind_ssh_leads_to_the_user_and_home(
                 result = await host.run(
                     ["/bin/sh", "-c", 'id -un; echo "$HOME $KEY"; cat; exit 7'],
                     stdin=b"in\n",
-                    secrets={"KEY": Secret("hunter2")},
+                    environment={"KEY": "hunter2"},
                     deadline=20,
                 )
                 with pytest.raises(CommandNotFound, match=f"as {service.logins['ada']}"):

@@ -27,7 +27,6 @@ from fxsched.hosts import CommandResult, exchange
 from fxsched.hosts.openssh import OpenSshHost
 from fxsched.hosts.ssh import SshHost
 from fxsched.hosts.target import SshTarget
-from fxsched.jobs import Secret
 
 from ..contract.site import until_dead, until_text
 from .ssh_server import ME, Login, SshServer, keygen, make_key, missing_programs
@@ -155,8 +154,7 @@ async def test_behind_any_login_shell_words_bytes_and_exit_codes_are_exact(
                 result = await host.run(
                     sh('cat; printf "%s|" "$1" "$A" "$KEY" "$HOME" "$AGAIN"; echo err >&2; exit 3', odd),
                     stdin=data,
-                    environment={"A": odd},
-                    secrets={"KEY": Secret("s e\ncret")},
+                    environment={"A": odd, "KEY": "s e\ncret"},
                     deadline=30,
                 )
                 expected = f"{odd}|{odd}|s e\ncret|{user.home}||".encode()

@@ -27,7 +27,7 @@ from pathlib import Path
 import anyio
 
 from fxsched.jobs import EndCause
-from fxsched.ledger import Entry
+from fxsched.records.ledger import Entry
 
 from ..real.person import Person, until
 from ..real.slurm_cluster import SlurmCluster

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import anyio
 import click
 
-from fxsched.accounts import Person
 from fxsched.cli.answers import (
     UNAVAILABLE,
     Answer,
@@ -22,8 +21,6 @@ from fxsched.cli.answers import (
     found_code,
     sentence,
 )
-from fxsched.config import Config, ProfileSettings
-from fxsched.configfile import find_config, load_config
 from fxsched.errors import (
     FxschedError,
     InvalidRequest,
@@ -31,8 +28,11 @@ from fxsched.errors import (
     SchedulerUnavailable,
 )
 from fxsched.jobs import JobId, JobSpec, JobState, JobStatus, new_token
-from fxsched.ledger import Ledger
-from fxsched.profiles import inherited, placement
+from fxsched.records.ledger import Ledger
+from fxsched.settings.accounts import Person
+from fxsched.settings.config import Config, ProfileSettings
+from fxsched.settings.file import find_config, load_config
+from fxsched.settings.placement import inherited, placement
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
@@ -135,12 +135,11 @@ def status(
                     found = {
                         id: Answer(answered[id]) if id in answered else Answer(last.get(id), str(error)) for id in jobs
                     }
+                for id in jobs:  # while the cluster is open: tidying up comes after
+                    line = answer_object(id, found[id]) if as_json else answer_sentence(id, found[id])
+                    outcome.say(line, UNAVAILABLE if found[id].trouble else found_code(found[id].status))
         except FxschedError as error:  # kept out of the task group, which would wrap it
             outcome.fail(error)
-            return
-        for id in jobs:
-            line = answer_object(id, found[id]) if as_json else answer_sentence(id, found[id])
-            outcome.say(line, UNAVAILABLE if found[id].trouble else found_code(found[id].status))
 
     groups, lost = _by_cluster(settings, cluster, profile, login, ids)
     for id, trouble in lost.items():

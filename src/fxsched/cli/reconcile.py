@@ -9,14 +9,14 @@ import anyio
 import click
 import msgspec
 
-from fxsched.accounts import Person
 from fxsched.cli.answers import UNAVAILABLE
-from fxsched.config import Config, others
-from fxsched.configfile import find_config, load_config
+from fxsched.cluster.reconcile import Finding, Kind
+from fxsched.cluster.reconcile import reconcile as reconcile_cluster
 from fxsched.errors import SchedulerUnavailable
-from fxsched.ledger import Ledger
-from fxsched.reconcile import Finding, Kind
-from fxsched.reconcile import reconcile as reconcile_cluster
+from fxsched.records.ledger import Ledger
+from fxsched.settings.accounts import Person
+from fxsched.settings.config import Config, others
+from fxsched.settings.file import find_config, load_config
 
 
 def _people(config: Config, cluster: str) -> list[Person | None]:

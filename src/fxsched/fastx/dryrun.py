@@ -9,14 +9,14 @@ from contextlib import suppress
 from shlex import join
 from typing import TYPE_CHECKING
 
+from fxsched.cluster.submission import public_spec
 from fxsched.fastx.reply import Reply
 from fxsched.hosts import CommandResult
 from fxsched.hosts.scripted import Command, ScriptedHost
-from fxsched.submission import public_spec
 from fxsched.units import format_duration, format_size
 
 if TYPE_CHECKING:
-    from fxsched.cluster import Cluster
+    from fxsched.cluster.cluster import Cluster
     from fxsched.jobs import JobSpec, Token
 
 

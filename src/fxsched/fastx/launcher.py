@@ -22,27 +22,28 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from fxsched import __version__
-from fxsched.accounts import Person
-from fxsched.config import state_directory
-from fxsched.configfile import find_config, load_config
+from fxsched.cluster.reconcile import settle_cut_off
 from fxsched.errors import FxschedError, InvalidRequest
 from fxsched.fastx.reply import Reply, is_ready, reply, submitted
 from fxsched.fastx.request import LIMIT, parse_request
-from fxsched.files import make_directory
+from fxsched.fastx.spec import build_spec, choose_profile, groups_of
 from fxsched.hosts.opening import beside
 from fxsched.jobs import new_token
-from fxsched.jobscript import HOME
-from fxsched.profiles import build_spec, choose_profile, groups_of, inherited
 from fxsched.programs import leave, write_line
-from fxsched.reconcile import settle_cut_off
+from fxsched.records.files import make_directory
+from fxsched.session.scripts import HOME
+from fxsched.settings.accounts import Person
+from fxsched.settings.config import state_directory
+from fxsched.settings.file import find_config, load_config
+from fxsched.settings.placement import inherited
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fxsched.cluster import Cluster
-    from fxsched.config import ClusterSettings
+    from fxsched.cluster.cluster import Cluster
     from fxsched.fastx.request import Request
     from fxsched.jobs import JobSpec
+    from fxsched.settings.config import ClusterSettings
 
 INTERNAL_ERROR: Final = 70
 """Exit status for a defect of ours; sysexits.h calls it EX_SOFTWARE."""

@@ -14,10 +14,10 @@ from fxsched.sentences import end_sentence, wait_sentence
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from fxsched.cluster import Job
+    from fxsched.cluster.cluster import Job
+    from fxsched.cluster.starting import Start
     from fxsched.jobs import Secret
-    from fxsched.sessions import Report
-    from fxsched.starting import Start
+    from fxsched.session.directory import Report
 
 TAIL_LINES: Final = 15
 

@@ -1,7 +1,7 @@
 """FastX's JSON request → a typed ``Request``, or one clear error. ``start`` is kept as the very bytes that came.
 
 Source: StarNet's pages "Job Scheduling" and "Advanced Configuration: Weblinks" (FastX 4). Members that fxsched does not
-know are kept, in ``other``: what FastX sends tomorrow is not ours to refuse.
+know are passed over: what FastX sends tomorrow is not ours to refuse.
 """
 
 from __future__ import annotations
@@ -54,8 +54,6 @@ class Request(Struct, frozen=True, kw_only=True):
     start_json: bytes
     """``start`` as it came, byte for byte."""
     weblink: Weblink | None = None
-    other: dict[str, Raw] = field(default_factory=dict)
-    """All further members, known to FastX or not, as they came."""
 
 
 # FastX's name → (ours, type). What is not marked as required may be missing.
@@ -95,8 +93,8 @@ def parse_request(data: bytes) -> Request:
     values: dict[str, Any] = {"start_json": bytes(members["start"])}
     for name, (own, kind) in _MEMBERS.items():
         if name in members:
-            values[own] = _decode(bytes(members.pop(name)), kind, f"the member {name!r} of FastX's request")
-    request = Request(**values, other=members)
+            values[own] = _decode(bytes(members[name]), kind, f"the member {name!r} of FastX's request")
+    request = Request(**values)
     if request.uid < 0:
         raise InvalidRequest(f"the member 'uid' of FastX's request is {request.uid}, which is no user's")
     if not request.login:

@@ -11,10 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from fxsched.jobs import Secret
 
 NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
-NO_SECRETS: Final[Mapping[str, Secret]] = MappingProxyType({})
 
 
 class CommandResult(Struct, frozen=True):
@@ -53,14 +51,13 @@ class Host(Protocol):
         *,
         stdin: bytes = b"",
         environment: Mapping[str, str] = NOTHING,
-        secrets: Mapping[str, Secret] = NO_SECRETS,
         deadline: float,
     ) -> CommandResult:
         """Run ``argv`` to its end and return what it left behind, whatever its exit code.
 
-        The command gets a clean environment: who and where the user is, ``LC_ALL=C``, ``environment`` and
-        ``secrets``; nothing else that might change its output. No shell reads ``argv``. When the ``deadline``
-        (seconds from now) passes, or the caller is cancelled, its whole process group is ended.
+        The command gets a clean environment: who and where the user is, ``LC_ALL=C``, and ``environment``;
+        nothing else that might change its output. No shell reads ``argv``. When the ``deadline`` (seconds from now)
+        passes, or the caller is cancelled, its whole process group is ended.
 
         Raises:
             HostUnreachable: nothing was sent.

@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Final
 import anyio
 
 from fxsched.errors import FxschedError, HostUnreachable, OutcomeUnknown
-from fxsched.hosts.base import NO_SECRETS, NOTHING, connect
+from fxsched.hosts.base import NOTHING, connect
 from fxsched.hosts.framing import Frame
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from fxsched.hosts.base import CommandResult, Host
-    from fxsched.jobs import Secret
 
 SUDO: Final = ("sudo", "-n", "-H", "-u")
 """Never asks for a password; with the home directory of the user that it leads to (sudo(8))."""
@@ -30,7 +29,7 @@ class SudoHost:
     """Another host, as the user ``login``.
 
     sudo's command line, which its log and the process table show, is the same for every command: argument vector,
-    environment, secrets and standard input travel in a frame (``framing``). Who started a command may not end it, only
+    environment and standard input travel in a frame (``framing``). Who started a command may not end it, only
     ``login`` may: when nobody waits for it any more, another command finds and ends it, and only then are we done.
 
     Args:
@@ -65,12 +64,11 @@ class SudoHost:
         *,
         stdin: bytes = b"",
         environment: Mapping[str, str] = NOTHING,
-        secrets: Mapping[str, Secret] = NO_SECRETS,
         deadline: float,
     ) -> CommandResult:
         """Run ``argv``; see ``Host.run``."""
         variables = {**self._surroundings, **environment}
-        frame = Frame(argv, stdin, variables, secrets, self._keep, deadline=deadline, label=self.label)
+        frame = Frame(argv, stdin, variables, self._keep, deadline=deadline, label=self.label)
         outcome = await self._outcome(frame, deadline + _MARGIN)
         if isinstance(outcome, OutcomeUnknown):
             with anyio.move_on_after(_ENDING, shield=True):

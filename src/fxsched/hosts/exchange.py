@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 import anyio
 
 from fxsched.errors import FxschedError, HostUnreachable, OutcomeUnknown
-from fxsched.hosts.base import NO_SECRETS, NOTHING, CommandResult
+from fxsched.hosts.base import NOTHING, CommandResult
 from fxsched.hosts.framing import Frame
 from fxsched.hosts.local import LINGER
 
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from fxsched.hosts.target import SshTarget
-    from fxsched.jobs import Secret
 
 _log = logging.getLogger("fxsched.hosts")
 
@@ -217,7 +216,6 @@ class SshTransport(ABC):
         *,
         stdin: bytes = b"",
         environment: Mapping[str, str] = NOTHING,
-        secrets: Mapping[str, Secret] = NO_SECRETS,
         deadline: float,
     ) -> CommandResult:
         """Run ``argv``; see ``Host.run``."""
@@ -230,7 +228,7 @@ class SshTransport(ABC):
                     async with self.slots.one():
                         begin = time.monotonic()
                         left = scope.deadline - anyio.current_time()
-                        frame = Frame(argv, stdin, environment, secrets, self.keep, deadline=left, label=self.label)
+                        frame = Frame(argv, stdin, environment, self.keep, deadline=left, label=self.label)
                         channel = Channel(frame)
                         try:
                             await self._exchange(channel)

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Final
 import anyio
 
 from fxsched.errors import CommandNotFound, FxschedError, HostError, HostUnreachable
-from fxsched.hosts.base import NO_SECRETS, NOTHING, connect
+from fxsched.hosts.base import NOTHING, connect
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from fxsched.hosts.base import CommandResult, Host
-    from fxsched.jobs import Secret
 
 _log = logging.getLogger("fxsched.hosts")
 
@@ -61,7 +60,6 @@ class FailoverHost:
         *,
         stdin: bytes = b"",
         environment: Mapping[str, str] = NOTHING,
-        secrets: Mapping[str, Secret] = NO_SECRETS,
         deadline: float,
     ) -> CommandResult:
         """Run ``argv`` on the host that answers; see ``Host.run``."""
@@ -70,7 +68,7 @@ class FailoverHost:
             host = await self._choose_until(end)
             try:
                 left = max(0.0, end - anyio.current_time())
-                return await host.run(argv, stdin=stdin, environment=environment, secrets=secrets, deadline=left)
+                return await host.run(argv, stdin=stdin, environment=environment, deadline=left)
             except CommandNotFound:
                 raise
             except HostError as error:

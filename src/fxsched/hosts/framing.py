@@ -4,7 +4,7 @@ The command line is a constant that csh, fish and every kin of sh understand ali
 input, so that nothing of it is on a command line and no shell but our own ``/bin/sh`` reads it:
 
     opening     one line, which starts a sh in a clean environment; it answers with a first mark
-    text        the environment, the secrets and the argument vector, quoted, in a program of sh
+    text        the environment and the argument vector, quoted, in a program of sh
     stdin       what the command reads
     trailer     proof that all of it has come
 
@@ -28,13 +28,12 @@ from shlex import join, quote
 from typing import TYPE_CHECKING, Final
 
 from fxsched.errors import CommandNotFound, HostUnreachable
-from fxsched.hosts.base import NO_SECRETS, NOTHING, CommandResult
+from fxsched.hosts.base import NOTHING, CommandResult
 from fxsched.hosts.local import DEFAULT_PATH, IDENTITY
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from fxsched.jobs import Secret
 
 COMMAND: Final = ("/bin/sh", "-c", 'read -r line && eval "$line"')
 """``read`` takes byte after byte, so that what follows the line is left for others."""
@@ -112,7 +111,6 @@ class Frame:
         argv: the command.
         stdin: what it reads.
         environment: variables that it gets.
-        secrets: variables that it gets, and that no message may hold.
         keep: names of variables of the far login that it gets, besides those that say who and where the user is.
         deadline: seconds after which the far side ends the command by itself, even if nobody is connected any more.
         label: what messages call the host.
@@ -129,7 +127,6 @@ class Frame:
         argv: Sequence[str],
         stdin: bytes = b"",
         environment: Mapping[str, str] = NOTHING,
-        secrets: Mapping[str, Secret] = NO_SECRETS,
         keep: Iterable[str] = (),
         *,
         deadline: float = _OF_A_DAY,
@@ -140,7 +137,7 @@ class Frame:
         self._halves = random.token_hex(8), random.token_hex(8)
         self._mark = "".join(self._halves).encode()
         trailer = random.token_hex(8)
-        exports = dict(environment) | {name: secret.reveal() for name, secret in secrets.items()}
+        exports = dict(environment)
         text = self._text(exports, keep, len(stdin), trailer)
         by_line = b"\n" not in text and len(text) < _LONGEST_LINE
         self.opening = self._opening("" if by_line else str(len(text) + 1), deadline)

@@ -15,12 +15,11 @@ from typing import IO, TYPE_CHECKING, Final
 import anyio
 
 from fxsched.errors import CommandNotFound, HostUnreachable, OutcomeUnknown
-from fxsched.hosts.base import NO_SECRETS, NOTHING, CommandResult
+from fxsched.hosts.base import NOTHING, CommandResult
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 
-    from fxsched.jobs import Secret
 
 # Who and where the user is. Everything else could change what a command prints, or what it does.
 IDENTITY: Final = ("HOME", "USER", "LOGNAME", "SHELL", "PATH", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "KRB5CCNAME")
@@ -61,11 +60,10 @@ class LocalHost:
         *,
         stdin: bytes = b"",
         environment: Mapping[str, str] = NOTHING,
-        secrets: Mapping[str, Secret] = NO_SECRETS,
         deadline: float,
     ) -> CommandResult:
         """Run ``argv``; see ``Host.run``."""
-        variables = self._base | dict(environment) | {name: secret.reveal() for name, secret in secrets.items()}
+        variables = self._base | dict(environment)
         with _input(stdin) as given, closing(_Output(_LARGE)) as stdout, closing(_Output()) as stderr:
             process = start_process(argv, variables, given, stdout.writer, stderr.writer)
             try:

@@ -82,12 +82,14 @@ async def open_host(settings: HostSettings, *, keep: Sequence[str] = (), pool: b
 @asynccontextmanager
 async def beside(work: Callable[[], Coroutine[Any, Any, None]]) -> AsyncIterator[None]:
     """Do ``work`` beside the block, and drop it with the block's end."""
-    failure: Exception | None = None
+    failure: BaseException | None = None
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(work)
         try:
             yield
-        except Exception as error:  # kept out of the task group, which would wrap it
+        except anyio.get_cancelled_exc_class():
+            raise
+        except BaseException as error:  # kept out of the task group, which would wrap it
             failure = error
         tasks.cancel_scope.cancel()
     if failure is not None:

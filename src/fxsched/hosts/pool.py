@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING
 import anyio
 
 from fxsched.errors import FxschedError
-from fxsched.hosts.base import NO_SECRETS, NOTHING, connect
+from fxsched.hosts.base import NOTHING, connect
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from fxsched.hosts.base import CommandResult, Host
-    from fxsched.jobs import Secret
 
 
 class Pool:
@@ -43,9 +42,8 @@ class Pool:
         *,
         stdin: bytes = b"",
         environment: Mapping[str, str] = NOTHING,
-        secrets: Mapping[str, Secret] = NO_SECRETS,
         deadline: float,
     ) -> CommandResult:
         """Run a command for which any member will do on the first one."""
         first = next(iter(self.members.values()))
-        return await first.run(argv, stdin=stdin, environment=environment, secrets=secrets, deadline=deadline)
+        return await first.run(argv, stdin=stdin, environment=environment, deadline=deadline)

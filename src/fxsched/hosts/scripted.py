@@ -6,12 +6,10 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from fxsched.hosts.base import NO_SECRETS, NOTHING, CommandResult
+from fxsched.hosts.base import NOTHING, CommandResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-
-    from fxsched.jobs import Secret
 
 
 class Command(Struct, frozen=True):
@@ -20,7 +18,6 @@ class Command(Struct, frozen=True):
     argv: tuple[str, ...]
     stdin: bytes = b""
     environment: Mapping[str, str] = NOTHING
-    secrets: Mapping[str, Secret] = NO_SECRETS
     deadline: float = 0.0
 
 
@@ -40,10 +37,9 @@ class ScriptedHost:
         *,
         stdin: bytes = b"",
         environment: Mapping[str, str] = NOTHING,
-        secrets: Mapping[str, Secret] = NO_SECRETS,
         deadline: float,
     ) -> CommandResult:
         """Record the command and return what ``answer`` makes of it."""
-        command = Command(tuple(argv), stdin, environment, secrets, deadline)
+        command = Command(tuple(argv), stdin, environment, deadline)
         self.commands.append(command)
         return self.answer(command)

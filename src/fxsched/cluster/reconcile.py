@@ -1,0 +1,172 @@
+"""What the ledger and the scheduler do not agree on, after a crash of either, and how it is mended.
+
+    unrecorded the job that has a session is not in its entry → the ledger gets the job's id
+    ghost      a submit was cut off, and no job came of it   → the entry and the session's directory go
+    twin       a session has a second live job               → it is cancelled
+    orphaned   a live job of ours is not in the ledger       → the ledger gets an entry for it
+    bad        a file in the ledger could not be read        → it was set aside, for a person to look at
+
+Nothing is mended on a failed question, nor while the process that is submitting lives.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+import anyio
+from msgspec import Struct
+from msgspec.structs import replace
+
+from fxsched.adapter import Ability
+from fxsched.jobs import JobId, JobState, JobStatus, Token
+from fxsched.records.files import now
+from fxsched.records.ledger import Entry
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from fxsched.cluster.cluster import Cluster
+
+Jobs = dict[Token, tuple[JobId, ...]]
+
+
+class Kind(StrEnum):
+    """What is wrong."""
+
+    UNRECORDED = "unrecorded"
+    GHOST = "ghost"
+    TWIN = "twin"
+    ORPHANED = "orphaned"
+    BAD = "bad"
+
+
+class Finding(Struct, frozen=True, kw_only=True):
+    """One disagreement."""
+
+    kind: Kind
+    cluster: str
+    token: str
+    job: JobId | None = None
+    text: str
+    mended: bool = False
+
+
+async def reconcile(cluster: Cluster, *, fix: bool) -> list[Finding]:
+    """Compare the ledger of one cluster with its scheduler.
+
+    Args:
+        cluster: which.
+        fix: mend what is found. Without it nothing is changed.
+
+    Raises:
+        SchedulerUnavailable: it could not be asked; nothing is known, and nothing was mended.
+    """
+    with cluster.explained():
+        return await _reconcile(cluster, fix=fix)
+
+
+async def _reconcile(cluster: Cluster, *, fix: bool) -> list[Finding]:
+    entries = cluster.ledger.live(cluster.name)
+    cut_off = [entry for entry in entries if entry.unsettled(cluster.timing.over)]
+    jobs = await _submissions(cluster, cut_off)
+    findings = [*await _settle(cluster, cut_off, jobs, fix=fix)]
+    settled = {entry.token for entry in cut_off}
+    ids = frozenset(id for token, found in jobs.items() if token not in settled for id in found)
+    statuses = await cluster.adapter.status(ids) if ids else {}
+    known = {entry.token: entry for entry in cluster.ledger.live(cluster.name)}
+    for token, found in jobs.items():
+        alive = [id for id in found if id in statuses and statuses[id].state not in (JobState.ENDED, JobState.GONE)]
+        if token in settled or not alive:
+            continue
+        if token in known:
+            findings += await _claimed(cluster, known[token], alive, fix=fix)
+        elif not cluster.ledger.knows(token):
+            findings += await _orphaned(cluster, token, alive, statuses, fix=fix)
+    findings += [
+        Finding(kind=Kind.BAD, cluster=cluster.name, token=path.name, text=f"{path} could not be read; look at it")
+        for path in cluster.ledger.bad()
+    ]
+    return findings
+
+
+async def settle_cut_off(cluster: Cluster) -> list[Finding]:
+    """Mend what earlier launches of this user left when they were killed. Cheap where there is nothing to mend."""
+    cut_off = [entry for entry in cluster.ledger.live(cluster.name) if entry.unsettled(cluster.timing.over)]
+    if not cut_off:
+        return []
+    return await _settle(cluster, cut_off, await _submissions(cluster, cut_off), fix=True)
+
+
+async def _submissions(cluster: Cluster, entries: list[Entry]) -> Jobs:
+    """Return all jobs of ours by token, or, where the scheduler cannot list them, those of these entries."""
+    if Ability.LIST in cluster.adapter.abilities:
+        return dict(await cluster.adapter.submissions())
+    return {entry.token: await cluster.adapter.find(entry.token) for entry in entries}
+
+
+async def _settle(cluster: Cluster, entries: list[Entry], jobs: Jobs, *, fix: bool) -> list[Finding]:
+    """Settle the submits that were cut off. That there is no job is believed when it was said twice."""
+    findings = []
+    missing = [entry for entry in entries if not jobs.get(entry.token)]
+    if missing:
+        await anyio.sleep(cluster.timing.settle_pause)
+        jobs |= await _submissions(cluster, missing)
+    left = {entry.token for entry in cluster.ledger.live(cluster.name) if entry.unsettled(cluster.timing.over)}
+    for entry in entries:
+        if entry.token not in left:
+            continue  # another launch has settled it meanwhile
+        found = jobs.get(entry.token) or await cluster.submission.began(entry.token)
+        if not found:
+            if fix:
+                await cluster.submission.take_back(entry.token)
+            text = f'the submit of "{entry.name}" was cut off, and no job came of it'
+            findings.append(_finding(Kind.GHOST, entry, None, text, fix))
+            continue
+        text = f'the submit of "{entry.name}" was cut off, but its job exists'
+        findings += await _give(cluster, entry, found, Kind.UNRECORDED, text, fix=fix)
+    return findings
+
+
+async def _claimed(cluster: Cluster, entry: Entry, alive: list[JobId], *, fix: bool) -> list[Finding]:
+    """Look at the living jobs of an entry that has been settled."""
+    if entry.job is None:
+        return []  # its submit is going on
+    if entry.job in alive:
+        return await _end_twins(cluster, entry, entry.job, alive, fix=fix)
+    text = f"job {entry.job}, which the ledger has, does not live, but this one does"
+    return await _give(cluster, entry, alive, Kind.UNRECORDED, text, fix=fix)
+
+
+async def _orphaned(
+    cluster: Cluster, token: Token, alive: list[JobId], statuses: Mapping[JobId, JobStatus], *, fix: bool
+) -> list[Finding]:
+    status = statuses[alive[0]]
+    name = status.name.removesuffix(f".{token}")
+    entry = Entry(token=token, cluster=cluster.name, name=name, submitted_at=status.submitted_at or now())
+    text = "it is a job of ours, but the ledger does not have it"
+    return await _give(cluster, entry, alive, Kind.ORPHANED, text, fix=fix)
+
+
+async def _give(
+    cluster: Cluster, entry: Entry, found: Sequence[JobId], kind: Kind, text: str, *, fix: bool
+) -> list[Finding]:
+    """Give the entry the job that has its session, and end the others."""
+    job = await cluster.submission.choose(entry.token, found)
+    if fix:
+        cluster.ledger.write(replace(entry, owner=None, job=job))
+    twins = await _end_twins(cluster, entry, job, found, fix=fix)
+    return [_finding(kind, entry, job, text, fix), *twins]
+
+
+async def _end_twins(
+    cluster: Cluster, entry: Entry, kept: JobId, found: Sequence[JobId], *, fix: bool
+) -> list[Finding]:
+    if fix:
+        await cluster.submission.end_twins(entry.token, kept, found)
+    text = f"job {kept} has its session"
+    return [_finding(Kind.TWIN, entry, twin, text, fix) for twin in found if twin != kept]
+
+
+def _finding(kind: Kind, entry: Entry, job: JobId | None, text: str, mended: bool) -> Finding:
+    return Finding(kind=kind, cluster=entry.cluster, token=entry.token, job=job, text=text, mended=mended)

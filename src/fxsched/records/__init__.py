@@ -1,0 +1,1 @@
+"""What survives us: the ledger of submissions, and files that are whole or not there."""

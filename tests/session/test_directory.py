@@ -1,0 +1,225 @@
+"""A session's own directory, on a real host."""
+
+from __future__ import annotations
+
+import os
+import stat
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fxsched.errors import HostUnreachable, OutcomeUnknown
+from fxsched.hosts import CommandResult, LocalHost
+from fxsched.hosts.scripted import Command, ScriptedHost
+from fxsched.jobs import JobId, JobSpec, Secret, Token
+from fxsched.session import directory
+from fxsched.session.directory import Report, parse_report
+from fxsched.session.scripts import render_command
+
+TOKEN = Token("abcdefghij2345672345")
+
+
+def a_spec(stdin: bytes = b'{"a": 1}\n') -> JobSpec:
+    return JobSpec(token=TOKEN, command=("true",), stdin=stdin, secrets={"KEY": Secret("hunter2")})
+
+
+def place(home: Path) -> Path:
+    return home / ".local/state/fxsched/sessions" / TOKEN
+
+
+@pytest.fixture(params=["files", "commands"])
+def host(request: pytest.FixtureRequest, home: Path) -> LocalHost:
+    """This machine: its home directory at hand as files, or reached by commands only, as on a login node."""
+    host = LocalHost()
+    if request.param == "commands":
+        host.home = None
+    return host
+
+
+# ── its life ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("stdin", [b"", b"{}", b"\0\xff\n" * 50_000], ids=["nothing", "little", "much"])
+async def test_a_staged_session_holds_the_command_and_its_input(host: LocalHost, home: Path, stdin: bytes) -> None:
+    spec = a_spec(stdin)
+    assert await directory.stage(host, spec) == str(place(home))
+    assert {path.name: path.read_bytes() for path in place(home).iterdir()} == {
+        "command": render_command(spec),
+        "stdin": stdin,
+    }
+
+
+@pytest.mark.anyio
+async def test_only_its_owner_can_read_it(host: LocalHost, home: Path) -> None:
+    old = os.umask(0)
+    try:
+        await directory.stage(host, a_spec())
+    finally:
+        os.umask(old)
+    paths = [place(home), *place(home).iterdir()]
+    assert [path for path in paths if stat.S_IMODE(path.stat().st_mode) & 0o077] == []
+
+
+@pytest.mark.anyio
+async def test_secrets_travel_on_no_command_line(home: Path) -> None:
+    host = ScriptedHost(lambda command: CommandResult(0, b"/d", b""))
+    await directory.stage(host, a_spec())
+    assert "hunter2" not in repr(host.commands[0].argv)
+    assert b"hunter2" in host.commands[0].stdin
+
+
+@pytest.mark.anyio
+async def test_any_home_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = tmp_path / "it's $(a)\n`b` \udcff"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    assert await directory.stage(LocalHost(), a_spec()) == str(place(home))
+    assert place(home).is_dir()
+
+
+@pytest.mark.anyio
+async def test_a_session_is_staged_once(host: LocalHost, home: Path) -> None:
+    await directory.stage(host, a_spec(b"first"))
+    with pytest.raises(HostUnreachable, match="File exists"):
+        await directory.stage(host, a_spec(b"second"))
+    assert (place(home) / "stdin").read_bytes() == b"first"
+
+
+@pytest.mark.anyio
+async def test_the_job_s_own_word_is_read(host: LocalHost, home: Path) -> None:
+    await directory.stage(host, a_spec())
+    write(home, started="4217 node1 1767225600\n", ended="3 1767225660\n", output="out\n", **{"job.log": "log\n"})
+    assert await directory.read(host, TOKEN) == Report(
+        job=JobId("4217"),
+        node="node1",
+        started_at=datetime(2026, 1, 1, tzinfo=UTC),
+        exit_code=3,
+        ended_at=datetime(2026, 1, 1, 0, 1, tzinfo=UTC),
+        output=b"out\n",
+        log=b"log\n",
+    )
+
+
+def write(home: Path, **files: str) -> None:
+    for name, text in files.items():
+        (place(home) / name).write_text(text)
+
+
+@pytest.mark.anyio
+async def test_a_session_that_has_not_run_or_is_not_known_has_an_empty_report(host: LocalHost, home: Path) -> None:
+    assert await directory.read(host, TOKEN) == Report()
+    await directory.stage(host, a_spec())
+    assert await directory.read(host, TOKEN) == Report()
+
+
+@pytest.mark.anyio
+async def test_of_long_output_the_end_is_read(host: LocalHost, home: Path) -> None:
+    await directory.stage(host, a_spec())
+    write(home, output="a" * 100_000 + "the end\n", **{"job.log": "b" * 100_000 + "as well"})
+    report = await directory.read(host, TOKEN)
+    assert (len(report.output), report.output[-8:]) == (65536, b"the end\n")
+    assert (len(report.log), report.log[-7:]) == (65536, b"as well")
+
+
+@pytest.mark.anyio
+async def test_output_that_looks_like_a_report_is_output(host: LocalHost, home: Path) -> None:
+    await directory.stage(host, a_spec())
+    forged = "started 1 n 1\nended 0 1\njob.log 9\n\n"
+    write(home, output=forged, **{"job.log": forged})
+    assert await directory.read(host, TOKEN) == Report(output=forged.encode(), log=forged.encode())
+
+
+@pytest.mark.anyio
+async def test_what_is_private_is_discarded_and_the_rest_stays(host: LocalHost, home: Path) -> None:
+    await directory.stage(host, a_spec())
+    write(home, started="4217 node1 1767225600\n", output="out\n")
+    await directory.discard(host, TOKEN)
+    assert {path.name for path in place(home).iterdir()} == {"started", "output"}
+    assert (await directory.read(host, TOKEN)).started
+
+
+@pytest.mark.anyio
+async def test_a_removed_session_is_gone_with_all_its_files(host: LocalHost, home: Path) -> None:
+    await directory.stage(host, a_spec())
+    write(home, output="out\n")
+    await directory.remove(host, TOKEN)
+    assert list(place(home).parent.iterdir()) == []
+    await directory.remove(host, TOKEN)
+
+
+@pytest.mark.anyio
+async def test_a_home_that_cannot_be_written_is_an_error_with_its_words(host: LocalHost, home: Path) -> None:
+    (home / ".local").write_text("no directory")
+    with pytest.raises(HostUnreachable, match=r"the session's directory cannot be used on this machine: .+\.local"):
+        await directory.stage(host, a_spec())
+
+
+@pytest.mark.anyio
+async def test_a_host_without_a_home_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HOME")
+    host = LocalHost()
+    host.home = None
+    del host._base["HOME"]
+    with pytest.raises(HostUnreachable, match="HOME: is not set"):
+        await directory.stage(host, a_spec())
+
+
+@pytest.mark.anyio
+async def test_a_home_that_hangs_is_an_error_and_nothing_was_submitted() -> None:
+    def hang(command: Command) -> CommandResult:
+        raise OutcomeUnknown("sh did not answer")
+
+    with pytest.raises(HostUnreachable, match="the home directory on a scripted host does not answer: sh did not"):
+        await directory.stage(ScriptedHost(hang), a_spec())
+
+
+# ── reading its report ────────────────────────────────────────────────────────────────────────────────────────────
+
+WHOLE = b"started 4217 n1 1767225600\nended 0 1767225660\noutput 4\nout\njob.log 0\n"
+
+
+def test_a_report_that_is_cut_short_tells_what_is_whole() -> None:
+    whole = parse_report(WHOLE)
+    for end in range(len(WHOLE)):
+        part = parse_report(WHOLE[:end])
+        assert part.node in ("", "n1")
+        assert part.exit_code in (None, 0)
+        assert whole.output.startswith(part.output)
+    assert parse_report(b"started 4217 n1") == parse_report(b"ended 0") == Report()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"",
+        b"\n\n",
+        b"started",
+        b"started 4217 n1 soon",
+        b"started 4217 n1 -5",
+        b"started 4217 n1 " + b"9" * 12,
+        b"started 4217 n1 " + b"9" * 5000,
+        b"ended 0",
+        b"ended x 1767225660",
+        b"ended -1 1767225660",
+        b"ended " + b"9" * 5000 + b" 1767225660",
+        b"output x",
+        b"output " + b"9" * 5000,
+        b"\xff\xfe\0",
+        b"ended \xb2 \xb2",
+    ],
+)
+def test_a_line_that_is_no_report_tells_nothing_and_spoils_nothing(line: bytes) -> None:
+    assert parse_report(line + b"\n" + WHOLE) == parse_report(WHOLE)
+
+
+@given(
+    st.one_of(
+        st.binary(), st.lists(st.sampled_from([b"started", b"ended", b"output", b" ", b"\n", b"7", b"n"])).map(b"".join)
+    )
+)
+def test_any_bytes_are_a_report(text: bytes) -> None:
+    assert isinstance(parse_report(text), Report)
