@@ -59,6 +59,12 @@ class FxschedError(Exception):
 class ConfigurationError(FxschedError):
     """A configuration file, or an adapter that it names, cannot be used."""
 
+    origin: str = ""
+    """The file, once it is known whose fault it is. The text then begins with it."""
+
+    def __str__(self) -> str:
+        return f"{self.origin}: {self.what}" if self.origin else self.what
+
 
 class InvalidRequest(FxschedError):
     """A request or a job specification has a member that is missing, of the wrong kind, or outside its limits."""

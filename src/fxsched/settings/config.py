@@ -156,7 +156,7 @@ class Config(Struct, frozen=True, kw_only=True):
         if name is None:
             name = next(iter(self.profiles)) if len(self.profiles) == 1 else "default"
         if name not in self.profiles:
-            raise ConfigurationError(f"{self.origin}: there is no profile {name!r}{nearest(name, self.profiles)}")
+            raise self._wrong(f"there is no profile {name!r}{nearest(name, self.profiles)}")
         return name, self.profiles[name]
 
     def cluster(self, name: str | None) -> tuple[str, ClusterSettings]:
@@ -167,10 +167,10 @@ class Config(Struct, frozen=True, kw_only=True):
         """
         if name is None:
             if len(self.clusters) > 1:
-                raise ConfigurationError(f"{self.origin}: say which cluster: {', '.join(self.clusters)}")
+                raise self._wrong(f"say which cluster: {', '.join(self.clusters)}")
             name = next(iter(self.clusters))
         if name not in self.clusters:
-            raise ConfigurationError(f"{self.origin}: there is no cluster {name!r}{nearest(name, self.clusters)}")
+            raise self._wrong(f"there is no cluster {name!r}{nearest(name, self.clusters)}")
         return name, self.clusters[name]
 
     @contextmanager
@@ -179,10 +179,9 @@ class Config(Struct, frozen=True, kw_only=True):
         try:
             yield
         except ConfigurationError as error:
-            text = str(error)
-            if self.origin in text:
+            if error.origin:
                 raise
-            raise ConfigurationError(f"{self.origin}: {text if place in text else f'{place}: {text}'}") from error
+            raise self._wrong(error.what if place in error.what else f"{place}: {error.what}") from error
 
     def open(self, name: str, person: Person | None = None) -> AbstractAsyncContextManager[Cluster]:
         """Open one of the clusters, for the length of an ``async with`` block; see ``open_cluster``.
@@ -219,6 +218,11 @@ class Config(Struct, frozen=True, kw_only=True):
             return state_directory()
         account = _account(name, self.clusters[name], person)
         return state_directory() / USERS / (account or check_account(person.login))
+
+    def _wrong(self, text: str) -> ConfigurationError:
+        error = ConfigurationError(text)
+        error.origin = self.origin
+        return error
 
     @property
     def origin(self) -> str:

@@ -65,7 +65,8 @@ def load_config(path: Path | None) -> Config:
     try:
         return _config(data, path)
     except ConfigurationError as error:
-        raise ConfigurationError(f"{path}: {error}") from None
+        error.origin = str(path)
+        raise
 
 
 def _config(data: Mapping[str, object], path: Path) -> Config:
