@@ -93,16 +93,16 @@ class CommandAdapter(Adapter):
             found |= await self._status(frozenset(wanted[begin : begin + CHUNK]))
         return found
 
-    async def cancel(self, id: JobId) -> None:
+    async def cancel(self, id: JobId, token: Token | None = None) -> None:
         """Run the cancel command."""
         if self._other:
-            return await self._other.cancel(id)
+            return await self._other.cancel(id, token)
         return await self._end(self.options.cancel, id)
 
-    async def kill(self, id: JobId) -> None:
+    async def kill(self, id: JobId, token: Token | None = None) -> None:
         """Run the kill command, or the cancel command again where there is none."""
         if self._other:
-            return await self._other.kill(id)
+            return await self._other.kill(id, token)
         return await self._end(self.options.kill or self.options.cancel, id)
 
     async def find(self, token: Token) -> tuple[JobId, ...]:

@@ -88,11 +88,11 @@ class EngineAdapter(Adapter):
             found |= {id: self._status(id, containers, now) for id in chunk}
         return found
 
-    async def cancel(self, id: JobId) -> None:
+    async def cancel(self, id: JobId, token: Token | None = None) -> None:
         """Stop the container: TERM, and KILL after the grace time."""
         await self._end(id, "stop", f"-t{self.options.grace}")
 
-    async def kill(self, id: JobId) -> None:
+    async def kill(self, id: JobId, token: Token | None = None) -> None:
         """Kill the container."""
         await self._end(id, "kill", "--signal=KILL")
 

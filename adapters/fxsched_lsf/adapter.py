@@ -114,11 +114,11 @@ class LsfAdapter(Adapter):
             found |= {id: known[id] for id in forgotten if id in known}
         return {id: found.get(id) or JobStatus(id=id, state=JobState.GONE, source="bjobs") for id in ids}
 
-    async def cancel(self, id: JobId) -> None:
+    async def cancel(self, id: JobId, token: Token | None = None) -> None:
         """Run bkill: INT, then TERM, then KILL."""
         await self._bkill(id)
 
-    async def kill(self, id: JobId) -> None:
+    async def kill(self, id: JobId, token: Token | None = None) -> None:
         """Run bkill with KILL alone. A job whose host does not answer ends when the host does."""
         await self._bkill(id, "-s", "KILL")
 

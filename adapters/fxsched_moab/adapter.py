@@ -186,14 +186,14 @@ class MoabAdapter(Adapter):
 
     # ── cancel ────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def cancel(self, id: JobId) -> None:
+    async def cancel(self, id: JobId, token: Token | None = None) -> None:
         """Run canceljob. What Moab does not know under this id is looked for in the resource manager, and ended there.
 
         A refusal is believed only for a job that lives: Moab's words for one that has ended are not known.
         """
-        moab, token = split_id(id)
-        if token is None:
-            await self._manager.cancel(id)
+        moab, named = split_id(id)
+        if named is None:
+            await self._manager.cancel(id, token)
             return
         result = await self.host.run([self._path("canceljob"), moab], deadline=self.options.deadline)
         try:
@@ -204,17 +204,17 @@ class MoabAdapter(Adapter):
                     return
             raise
         if not done:
-            for own in await self._living_in_manager(moab, token):
-                await self._manager.cancel(own)
+            for own in await self._living_in_manager(moab, named):
+                await self._manager.cancel(own, named)
 
-    async def kill(self, id: JobId) -> None:
+    async def kill(self, id: JobId, token: Token | None = None) -> None:
         """End the job by the resource manager's hardest means; where it does not know the job, cancel again."""
-        moab, token = split_id(id)
-        own = [id] if token is None else await self._living_in_manager(moab, token)
+        moab, named = split_id(id)
+        own = [id] if named is None else await self._living_in_manager(moab, named)
         for each in own:
-            await self._manager.kill(each)
+            await self._manager.kill(each, named or token)
         if not own:
-            await self.cancel(id)
+            await self.cancel(id, token)
 
     async def _living_in_manager(self, moab: str, token: Token) -> list[JobId]:
         """Return the resource manager's ids for a job: those with its token that Moab does not have under another."""

@@ -58,7 +58,7 @@ class PbsFamily(Adapter):
         result = await self.host.run(argv, stdin=job_script(spec), deadline=self.options.submit_deadline)
         return parse_submit(self.dialect, result)
 
-    async def cancel(self, id: JobId) -> None:
+    async def cancel(self, id: JobId, token: Token | None = None) -> None:
         """Run qdel. It is given one job only: OpenPBS 23.06's server crashes over one it knows and one it does not."""
         await self._delete(id)
 

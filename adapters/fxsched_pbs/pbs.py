@@ -78,7 +78,7 @@ class PbsAdapter(PbsFamily):
         records = await self._list(history=True)
         return by_token((id, record.get("job_name", "")) for id, record in records.items())
 
-    async def kill(self, id: JobId) -> None:
+    async def kill(self, id: JobId, token: Token | None = None) -> None:
         """Let PBS delete the job without waiting for its node."""
         await self._delete(id, "-W", "force")
 

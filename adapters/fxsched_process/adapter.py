@@ -88,11 +88,11 @@ class ProcessAdapter(Adapter):
             raise SchedulerUnavailable(f"the jobs on {self.host.label} could not be looked up: {result.complaint}")
         return found
 
-    async def cancel(self, id: JobId) -> None:
+    async def cancel(self, id: JobId, token: Token | None = None) -> None:
         """End the job's members: TERM, then KILL after the grace time."""
         await self._end(id, "TERM", "KILL")
 
-    async def kill(self, id: JobId) -> None:
+    async def kill(self, id: JobId, token: Token | None = None) -> None:
         """End the job's members by KILL, at once: where the machine is slow, TERM and its grace time took too long."""
         await self._end(id, "KILL")
 

@@ -153,13 +153,13 @@ class PoolAdapter(Adapter):
             raise SchedulerUnavailable(_text(troubles))
         return {id: status for found in answers.values() for id, status in found.items()}
 
-    async def cancel(self, id: JobId) -> None:
+    async def cancel(self, id: JobId, token: Token | None = None) -> None:
         """End the job's members, on its host."""
-        await self._machine(id).cancel(id)
+        await self._machine(id).cancel(id, token)
 
-    async def kill(self, id: JobId) -> None:
+    async def kill(self, id: JobId, token: Token | None = None) -> None:
         """End the job's members by KILL, on its host."""
-        await self._machine(id).kill(id)
+        await self._machine(id).kill(id, token)
 
     async def find(self, token: Token) -> tuple[JobId, ...]:
         """Look for the job's directory: on the host that it was sent to, or, where we do not know, on all of them."""

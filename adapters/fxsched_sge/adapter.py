@@ -101,7 +101,7 @@ class GridEngineAdapter(Adapter):
                 found[id] = ends[id]
         return {id: found.get(id) or JobStatus(id=id, state=JobState.GONE, source="qstat") for id in ids}
 
-    async def cancel(self, id: JobId) -> None:
+    async def cancel(self, id: JobId, token: Token | None = None) -> None:
         """Run qdel, for which a job that has ended or never was does not exist."""
         _check(id)
         replies.check_cancel(id, await self.host.run([self._program("qdel"), id], deadline=self.options.deadline))

@@ -120,7 +120,7 @@ class SlurmAdapter(Adapter):
             found |= {id: status for id, status in accounts.items() if status.state is JobState.ENDED}
         return {id: found.get(id) or JobStatus(id=id, state=JobState.GONE, source="squeue") for id in ids}
 
-    async def cancel(self, id: JobId) -> None:
+    async def cancel(self, id: JobId, token: Token | None = None) -> None:
         """Run scancel, which is silent and content about jobs that have ended or never were."""
         if not _ID.fullmatch(id):
             raise InvalidRequest(f"{id!r} is not a Slurm job id")

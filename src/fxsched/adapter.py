@@ -60,6 +60,12 @@ class Adapter(ABC):
     """Prefixes of the variables that the scheduler sets in a job. What a job inherits must not override them, as it
     would where the submitter is itself a job."""
 
+    lag: float = 0.0
+    """Seconds for which a job that was just submitted may be missing in what :meth:`status` and :meth:`find` say."""
+
+    end_lag: float = 0.0
+    """Seconds after a job's end until the scheduler can tell its cause, where accounts are written late."""
+
     inherits_environment: ClassVar[bool] = False
     """Whether a job is the submitter's own process in all but name, and so inherits its environment by default."""
 
@@ -103,10 +109,11 @@ class Adapter(ABC):
         """
 
     @abstractmethod
-    async def cancel(self, id: JobId) -> None:
+    async def cancel(self, id: JobId, token: Token | None = None) -> None:
         """Ask for the job's end. That the job has ended already, or is unknown, is no error.
 
-        ``Cluster`` watches for the end; there is no need to wait for it here.
+        ``Cluster`` has made sure that the job is the one with this token, and watches for the end; there is no need to
+        wait for it here. Where the scheduler can cancel an id only if it has that token, better so.
 
         Raises:
             CancelRefused: the scheduler said no.
@@ -116,7 +123,9 @@ class Adapter(ABC):
 
     @abstractmethod
     async def find(self, token: Token) -> tuple[JobId, ...]:
-        """Return every job, live or remembered, that was submitted with this token; what was submitted first, first.
+        """Return every job of this user, live or remembered, that has this token; what was submitted first, first.
+
+        Somebody else's job is none of ours, whatever it is called: tokens can be read in job names.
 
         Called after an ``OutcomeUnknown``, within seconds of the submit. An empty tuple says that the scheduler
         answered and has none: a submit is then repeated, so an answer that is cut short or is no list must raise.
@@ -125,9 +134,9 @@ class Adapter(ABC):
             SchedulerUnavailable: it could not be asked.
         """
 
-    async def kill(self, id: JobId) -> None:
+    async def kill(self, id: JobId, token: Token | None = None) -> None:
         """End a job that a :meth:`cancel` did not end, by the hardest means there are. By default, cancel again."""
-        await self.cancel(id)
+        await self.cancel(id, token)
 
     def is_same(self, id: JobId, reported: JobId) -> bool:
         """Whether a job that calls itself ``reported``, by ``job_id_variable``, is the job ``id``.
@@ -137,7 +146,7 @@ class Adapter(ABC):
         return id == reported
 
     async def submissions(self) -> Mapping[Token, tuple[JobId, ...]]:
-        """Return every live or remembered job of ours, by its token: what :meth:`find` would say of each.
+        """Return every live or remembered job of this user, by its token: what :meth:`find` would say of each.
 
         With ``Ability.LIST``: it lets ``fxsched reconcile`` see jobs that the ledger has lost.
 

@@ -149,6 +149,8 @@ class JobSpec(Struct, frozen=True, kw_only=True):
     reservation: str | None = None
     constraint: str | None = None
     exclusive: bool = False
+    requeue: bool = False
+    """Whether the scheduler may run the job again by itself, after its node failed or it had to make room."""
     native: tuple[str, ...] = ()
     """Further options in the scheduler's own syntax, one word each, from the administrator."""
 
@@ -172,7 +174,10 @@ class JobStatus(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False)
     id: JobId
     state: JobState
     name: str = ""
-    """The job's name at the scheduler, where it tells. It proves that the id is still our job's: ids come again."""
+    """The job's name at the scheduler, where it tells."""
+    token: Token | None = None
+    """The token that the scheduler has for the job; None: the one at the end of its name, if there is one. It proves
+    whose job it is: ids come again, and a job without it may have been renamed."""
     native_state: str = ""
     """The scheduler's own word, or the empty string where it has none."""
     reason: str = ""

@@ -67,7 +67,7 @@ class MemoryAdapter(Adapter):
         self._meet("status", ids)
         return {id: self.jobs.get(id) or JobStatus(id=id, state=JobState.GONE, source="memory") for id in ids}
 
-    async def cancel(self, id: JobId) -> None:
+    async def cancel(self, id: JobId, token: Token | None = None) -> None:
         self._meet("cancel", id)
         if id in self.jobs and self.cancel_works:
             self.jobs[id] = replace(self.jobs[id], state=JobState.ENDED, cause=EndCause.CANCELLED)
