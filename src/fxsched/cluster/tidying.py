@@ -20,7 +20,7 @@ from fxsched.records.ledger import KEEP_ENDED
 from fxsched.session import directory
 
 if TYPE_CHECKING:
-    from fxsched.adapter import Adapter
+    from fxsched.cluster.scheduler import Scheduler
     from fxsched.jobs import Token
     from fxsched.records.ledger import Entry, Ledger
 
@@ -30,9 +30,9 @@ _log = logging.getLogger("fxsched.cluster.tidying")
 class Tidying:
     """Tidies up after the sessions of one cluster."""
 
-    def __init__(self, cluster: str, adapter: Adapter, ledger: Ledger) -> None:
+    def __init__(self, cluster: str, scheduler: Scheduler, ledger: Ledger) -> None:
         self._cluster = cluster
-        self._adapter = adapter
+        self._scheduler = scheduler
         self._ledger = ledger
         self._due: list[Entry] = []
         self._wanted = anyio.Event()
@@ -63,14 +63,14 @@ class Tidying:
 
     async def _discard(self, entry: Entry) -> None:
         with suppress(HostError):  # what stays is unreachable for us, and so for now for everybody
-            await directory.discard(await self._adapter.host_of(entry.token, entry.job), entry.token)
+            await directory.discard(await self._scheduler.host_of(entry.token, entry.job), entry.token)
 
     async def _remove_old(self) -> None:
         old = await self._old(KEEP_ENDED)
         random.shuffle(old)  # none is for ever behind one whose host is down
         for token in old:
             try:
-                await directory.remove(await self._adapter.host_of(token), token)
+                await directory.remove(await self._scheduler.host_of(token), token)
             except HostError:
                 if token in await self._old(2 * KEEP_ENDED):  # its host has been away for long enough
                     self._ledger.purge(token)

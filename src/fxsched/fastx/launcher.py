@@ -217,7 +217,7 @@ async def launch(
 
 
 async def _start(cluster: Cluster, spec: JobSpec, seconds: float, outlet: Outlet) -> None:
-    job = await cluster.submit(spec)
+    job = await cluster.submit(spec, awaited=True)
     _log.info("%s: job %s", job.token, job.id)
     try:
         if seconds <= 0:
@@ -226,6 +226,7 @@ async def _start(cluster: Cluster, spec: JobSpec, seconds: float, outlet: Outlet
             start = await cluster.wait_for_start(job, seconds, ready=is_ready)
             answer = reply(spec.name, job, start, spec.secrets.values())
         await checkpoint_if_cancelled()
+        cluster.heard(job)  # before it is told: a launcher that is killed here must not have its session cancelled
         outlet.tell(answer)
     except BaseException:
         # FastX takes a launcher that was interrupted or failed, or of which it hears nothing, for one without a
