@@ -27,6 +27,7 @@ from msgspec.structs import replace
 
 from fxsched.errors import FxschedError, InvalidRequest, PartlyUnavailable, SchedulerUnavailable
 from fxsched.jobs import JobId, JobStatus, Moment
+from fxsched.programs import open_regular
 from fxsched.records.files import check_own, decode, make_directory, now, overwrite
 
 if TYPE_CHECKING:
@@ -136,7 +137,8 @@ class Poller:
             check_own(self._snapshot.parent)
             mark = self._mark()
             if mark != self._seen[0]:
-                self._seen = (mark, _read(self._snapshot.read_bytes()))
+                with open_regular(self._snapshot) as file:
+                    self._seen = (mark, _read(file.read()))
             return self._seen[1]
         except (OSError, ValueError):
             return Snapshot()

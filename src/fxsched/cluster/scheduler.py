@@ -1,4 +1,4 @@
-"""An adapter as the core uses it: no answer is believed that the contract rules out, and none is waited for without end.
+"""An adapter as the core uses it: no answer is believed that the contract rules out, and none is waited for for long.
 
 An adapter may be anybody's, and a defect of it must neither end a session nor make a second one. So whatever it answers
 or raises is checked here, in one place, and doubt is what comes of a breach: ``OutcomeUnknown`` where it may have done

@@ -26,6 +26,7 @@ from msgspec import Struct
 
 from fxsched.errors import InvalidRequest, LedgerError
 from fxsched.jobs import JobId, JobStatus, Moment, Token
+from fxsched.programs import open_regular
 from fxsched.records.files import (
     append_line,
     check_own,
@@ -195,7 +196,7 @@ class Ledger:
         """Return the entry of a token as it stands now; None if there is none, or it cannot be read."""
         for folder in (self._live, self._ended):
             try:
-                return read_entry((folder / _file(token)).read_bytes(), token)
+                return read_entry(_content(folder / _file(token)), token)
             except FileNotFoundError:
                 continue
             except (OSError, ValueError):
@@ -357,7 +358,12 @@ def read_entry(lines: bytes, token: str) -> Entry:
 
 
 def _read_file(file: os.DirEntry[str]) -> Entry:
-    return read_entry(Path(file.path).read_bytes(), file.name.removesuffix(".json"))
+    return read_entry(_content(file.path), file.name.removesuffix(".json"))
+
+
+def _content(path: str | os.PathLike[str]) -> bytes:
+    with open_regular(path) as file:
+        return file.read()
 
 
 def _file(token: Token) -> str:

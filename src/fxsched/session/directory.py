@@ -73,10 +73,10 @@ _READ: Final = (
     + r"""
 ls "$d" >/dev/null 2>&1
 for f in started ended; do
-    if read -r line 2>/dev/null <"$d/$f"; then printf '%s %s\n' "$f" "$line"; fi
+    if [ -f "$d/$f" ] && read -r line 2>/dev/null <"$d/$f"; then printf '%s %s\n' "$f" "$line"; fi
 done
 for f in output job.log; do
-    n=$(wc -c 2>/dev/null <"$d/$f") || continue
+    [ -f "$d/$f" ] && n=$(wc -c 2>/dev/null <"$d/$f") || continue
     [ "$n" -le 65536 ] || n=65536
     printf '%s %s\n' "$f" "$((n))"
     tail -c "$n" "$d/$f"

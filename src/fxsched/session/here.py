@@ -11,6 +11,7 @@ import shutil
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
+from fxsched.programs import open_regular
 from fxsched.records.files import make_directory, write_atomically, write_new
 
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 TAIL: Final = 65536
 """Bytes of output that a report holds at most."""
+LINE: Final = 1024
+"""Bytes of a report at most."""
 _NOT_THERE: Final = (FileNotFoundError, NotADirectoryError)
 
 
@@ -46,9 +49,11 @@ def read(directory: Path) -> bytes:
     parts = []
     for name in ("started", "ended"):
         with suppress(*_NOT_THERE):
-            parts.append(f"{name} {(directory / name).read_text('ascii', 'replace')}".encode("ascii", "replace"))
+            with open_regular(directory / name) as file:
+                text = file.read(LINE).decode("ascii", "replace")
+            parts.append(f"{name} {text}".encode("ascii", "replace"))
     for name in ("output", "job.log"):
-        with suppress(*_NOT_THERE), (directory / name).open("rb") as file:
+        with suppress(*_NOT_THERE), open_regular(directory / name) as file:
             file.seek(max(0, os.fstat(file.fileno()).st_size - TAIL))
             tail = file.read(TAIL)
             parts.append(f"{name} {len(tail)}\n".encode() + tail)
