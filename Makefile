@@ -7,7 +7,7 @@ PYTHON := $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 BIN := $(VENV)/bin
 FAST := tests --ignore=tests/real
 
-.PHONY: demo test test-other test-real soak lint format bench clean
+.PHONY: demo test test-other test-real soak lint format bench wheels clean
 
 demo: $(VENV)/.installed
 	@$(BIN)/python -m fxsched_fakes.demo
@@ -51,8 +51,14 @@ format: $(VENV)/.installed-dev
 bench: $(VENV)/.installed-dev
 	$(BIN)/python -m bench
 
+# Each wheel from its own sdist: what an sdist lacks, its wheel lacks too.
+wheels: $(VENV)/.installed-dev
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation --outdir dist .
+	$(BIN)/python -m build --no-isolation --outdir dist fakes
+
 clean:
-	rm -rf .venv .venv-* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf dist .venv .venv-* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 $(VENV)/.made:
 	@[ -n "$(PYTHON)" ] || { echo "fxsched needs Python 3.11 or newer, and there is none on PATH." \
@@ -62,10 +68,10 @@ $(VENV)/.made:
 	$(PYTHON) -m venv $(VENV)
 	@touch $@
 
-$(VENV)/.installed: $(VENV)/.made pyproject.toml
-	$(BIN)/python -m pip install --quiet --editable .
+$(VENV)/.installed: $(VENV)/.made pyproject.toml fakes/pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable . --editable ./fakes
 	@touch $@
 
-$(VENV)/.installed-dev: $(VENV)/.made pyproject.toml
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+$(VENV)/.installed-dev: $(VENV)/.made pyproject.toml fakes/pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable '.[dev]' --editable ./fakes
 	@touch $@ $(VENV)/.installed

@@ -7,8 +7,8 @@
     with cluster:                                               # one transaction
         cluster.end(cluster.jobs[1], Cause.NODE_FAILURE)
 
-Standard library only, and nothing of fxsched: these stand in for other people's programs. The package is imported by
-every fake command, so nothing is loaded before it is used.
+Nothing of fxsched, and, but for the FastX node, only the standard library: these stand in for other people's programs.
+The package is imported by every fake command, so nothing is loaded before it is used.
 """
 
 from importlib import import_module
