@@ -7,15 +7,19 @@ PYTHON := $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 BIN := $(VENV)/bin
 FAST := tests --ignore=tests/real
 
-.PHONY: demo test test-other test-real soak lint format bench wheels clean
+.PHONY: demo test test-all test-other test-real soak lint format bench wheels clean
 
 demo: $(VENV)/.installed
 	@$(BIN)/python -m fxsched_fakes.demo
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -n auto $(FAST)
+	$(BIN)/python -m pytest -n auto -m 'not thorough' $(FAST)
 
-# The fast suite once more, on the newest other Python that this machine has, pyenv's included; content where there is
+# And whatever costs more than an edit is worth: each combination of schedulers, new examples for each property.
+test-all: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -n auto --hypothesis-profile=thorough $(FAST)
+
+# All of that once more, on the newest other Python that this machine has, pyenv's included; content where there is
 # none.
 test-other: $(VENV)/.installed-dev
 	@own=$$($(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
@@ -23,7 +27,7 @@ test-other: $(VENV)/.installed-dev
 	    [ $$v != $$own ] || continue; \
 	    for p in python$$v $${PYENV_ROOT:-$$HOME/.pyenv}/versions/$$v.*/bin/python$$v; do \
 	        $$p -c 'import venv, ensurepip' >/dev/null 2>&1 || continue; \
-	        exec $(MAKE) --no-print-directory test VENV=.venv-$$v PYTHON=$$p; \
+	        exec $(MAKE) --no-print-directory test-all VENV=.venv-$$v PYTHON=$$p; \
 	    done; \
 	done; \
 	echo "There is no Python 3.11 or newer here besides $$own."

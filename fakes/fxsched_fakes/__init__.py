@@ -19,17 +19,19 @@ if TYPE_CHECKING:
     from .engine import Cluster
     from .installation import install
     from .model import Cause, Job, Settings, State
+    from .server import CommandServer
 
 _HOMES = {
     "Cause": "model",
     "Cluster": "engine",
+    "CommandServer": "server",
     "Job": "model",
     "Settings": "model",
     "State": "model",
     "install": "installation",
 }
 
-__all__ = ["Cause", "Cluster", "Job", "Settings", "State", "faults", "install"]
+__all__ = ["Cause", "Cluster", "CommandServer", "Job", "Settings", "State", "faults", "install"]
 
 
 def __getattr__(name: str) -> object:

@@ -9,14 +9,16 @@ from fxsched.hosts import LocalHost
 from fxsched.jobs import JobId, JobState
 from fxsched_fakes import State, faults, install
 
-from ..contract.site import Site
+from ..commands import command_server
+from ..contract.site import Site, until_dead
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from fxsched.adapter import Adapter
     from fxsched.jobs import Token
+    from fxsched_fakes import Cluster, CommandServer
 
 
 class FakeSite(Site):
@@ -31,11 +33,16 @@ class FakeSite(Site):
     """The adapter's options that say how long its commands may take."""
     drained: ClassVar[tuple[JobState, ...]] = (JobState.QUEUED, JobState.HELD)
     """Where a job stands that was submitted to drained nodes."""
+    serve: ClassVar[Callable[[], CommandServer | None]] = staticmethod(command_server)
+    """Where the commands run; without one, each call starts a process."""
 
     def __init__(self, home: Path, **settings: Any) -> None:
         self.bin = home.parent / "bin"
-        self.simulation = install(self.bin, self.scheduler, state=home.parent / self.scheduler, **settings)
+        self.simulation = self.install(self.scheduler, **settings)
         super().__init__(home)
+
+    def install(self, scheduler: str, **settings: Any) -> Cluster:
+        return install(self.bin, scheduler, self.bin.parent / scheduler, server=self.serve(), **settings)
 
     def connect(self, **options: Any) -> Adapter:
         options = {"commands": {name: str(self.bin / name) for name in self.commands}} | options
@@ -77,6 +84,15 @@ class FakeSite(Site):
         with self.simulation as simulation:
             for node in simulation.settings.nodes:
                 simulation.drain(node.name)
+
+    async def end_jobs(self) -> None:
+        """End every job that there is, and wait until no process of any is left."""
+        with self.simulation as simulation:
+            jobs = list(simulation.jobs.values())
+            runners = [job.runner[0] for job in jobs if job.runner]
+            for job in jobs:
+                simulation.lose(job)
+        await until_dead(*runners)
 
     def alive(self, token: Token) -> int:
         """Return how many of the session's jobs wait or run."""

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from fxsched.hosts import LocalHost
 from fxsched.jobs import JobId, Resources, new_token
-from fxsched_fakes import install
 from fxsched_moab.adapter import MoabAdapter
 
 from ..contract.site import Site
@@ -38,9 +37,7 @@ class FakeMoab(FakeSite):
 
     def __init__(self, home: Path, **settings: Any) -> None:
         self.bin = home.parent / "bin"
-        self.simulation = install(
-            self.bin, "moab", home.parent / "moab", over=self.below.scheduler, extra=self.extra, **settings
-        )
+        self.simulation = self.install("moab", over=self.below.scheduler, extra=self.extra, **settings)
         Site.__init__(self, home)
 
     def connect(self, **options: Any) -> Adapter:

@@ -247,6 +247,4 @@ async def _status(id: JobId, cluster: Cluster) -> Any:
 
 
 TestPromises = Promises.TestCase
-TestPromises.settings = settings(
-    max_examples=60, stateful_step_count=30, deadline=None, derandomize=True, database=None, print_blob=True
-)
+TestPromises.settings = settings(max_examples=3 * settings.default.max_examples, stateful_step_count=30)
