@@ -2,37 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-import pytest
-
 from ..contract.faults import FaultContract
-from .moab_site import FakeMoab, MauiOverTorque, MoabOverSlurm, MoabOverTorque
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-    from pathlib import Path
+from .moab_site import MauiOverTorque, MoabOverSlurm, MoabOverTorque
 
 
-class OnASite:
-    """A site of the class ``kind``."""
-
-    kind: type[FakeMoab]
-
-    @pytest.fixture
-    async def site(self, home: Path, anyio_backend: object) -> AsyncIterator[FakeMoab]:
-        site = self.kind(home)
-        yield site
-        await site.end_jobs()
-
-
-class TestMoabOverSlurm(OnASite, FaultContract):
+class TestMoabOverSlurm(FaultContract):
     kind = MoabOverSlurm
 
 
-class TestMoabOverTorque(OnASite, FaultContract):
+class TestMoabOverTorque(FaultContract):
     kind = MoabOverTorque
 
 
-class TestMauiOverTorque(OnASite, FaultContract):
+class TestMauiOverTorque(FaultContract):
     kind = MauiOverTorque

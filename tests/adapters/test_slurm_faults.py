@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 
 from ..contract.faults import FaultContract
-
-if TYPE_CHECKING:
-    from .slurm_site import FakeSlurm
+from .slurm_site import FakeSlurm
 
 
 class TestFakeSlurm(FaultContract):
-    @pytest.fixture
-    def site(self, slurm: FakeSlurm) -> FakeSlurm:
-        return slurm
+    kind = FakeSlurm
+
+
+@pytest.mark.thorough
+class TestFakeSlurmInProcesses(TestFakeSlurm):
+    in_processes = True
