@@ -2,13 +2,36 @@
 
 from __future__ import annotations
 
-from ..contract.faults import FaultContract
+from typing import TYPE_CHECKING
+
+from ..contract.faults import ASK, CANCEL, ENDED, GONE, REFUSED, TRUE, FaultContract
 from .docker_site import FakeDocker, FakePodman
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ..contract.faults import Outcome
+
+
+def exceptions(engine: str) -> dict[tuple[str, str], Mapping[str, Outcome]]:
+    return {
+        # Whatever it is that an engine complains of, what it has made is removed then: there is certainly none.
+        ("submit", f"{engine} run"): {"fail": REFUSED},
+        # A container that was never started is removed, and then nobody remembers it.
+        ("cancel", f"{engine} rm"): {kind: GONE for kind, came in CANCEL.items() if came == ENDED},
+        ("cancel", f"{engine} inspect"): {kind: GONE for kind in ASK if ASK[kind] == TRUE and kind != "forget"},
+        # The name only tells the cause of the end.
+        ("cancel", f"{engine} rename"): dict.fromkeys(("fail", "hang", "garbage"), ENDED),
+        # What is not stopped is killed, which is another command; and a session that has run tells itself of its end.
+        ("cancel", f"{engine} stop"): dict.fromkeys(("fail", "hang", "garbage", "lose"), ENDED),
+    }
 
 
 class TestFakeDocker(FaultContract):
     kind = FakeDocker
+    exceptions = exceptions("docker")
 
 
 class TestFakePodman(FaultContract):
     kind = FakePodman
+    exceptions = exceptions("podman")

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from ..contract.faults import FaultContract
+from ..contract.faults import ENDED, FaultContract
 from .lsf_site import FakeLsf
+
+LSF = {("cancel", "bjobs"): {"forget": ENDED}}  # bhist remembers what bjobs has forgotten
 
 
 class TestFakeLsf(FaultContract):
     kind = FakeLsf
+    exceptions = LSF
     settings = {"dialect": "volclava"}
 
 
 class TestModernFakeLsf(FaultContract):
     kind = FakeLsf
+    exceptions = LSF
     settings = {"dialect": "modern"}

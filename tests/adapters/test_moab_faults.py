@@ -2,17 +2,34 @@
 
 from __future__ import annotations
 
-from ..contract.faults import FaultContract
+from ..contract.faults import ENDED, NONE_MADE, SILENT, TRUE, FaultContract
 from .moab_site import MauiOverTorque, MoabOverSlurm, MoabOverTorque
+
+MOAB = {
+    # "cannot request service" is what it says at every such moment, before and after it has sent the request.
+    ("submit", "msub"): {"munge": NONE_MADE},
+    # The resource manager has said how the job stands; this would only be why it waits.
+    ("status", "showq"): dict.fromkeys(SILENT, TRUE),
+    ("cancel", "showq"): dict.fromkeys((*SILENT, "forget"), ENDED),
+    # The resource manager ends what Moab does not.
+    ("cancel", "canceljob"): dict.fromkeys(("fail", "hang", "garbage", "munge"), ENDED),
+}
 
 
 class TestMoabOverSlurm(FaultContract):
     kind = MoabOverSlurm
+    exceptions = MOAB
 
 
 class TestMoabOverTorque(FaultContract):
     kind = MoabOverTorque
+    exceptions = MOAB
 
 
 class TestMauiOverTorque(FaultContract):
     kind = MauiOverTorque
+    exceptions = {
+        # As of Moab's showq.
+        ("status", "checkjob"): dict.fromkeys(SILENT, TRUE),
+        ("cancel", "checkjob"): dict.fromkeys((*SILENT, "forget"), ENDED),
+    }

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
 import pytest
 
 from fxsched.cluster import Cluster
-from fxsched.errors import CancelUnverified, FxschedError, SchedulerUnavailable, SubmitUnsettled
+from fxsched.errors import CancelUnverified, FxschedError, SchedulerUnavailable, SubmitRejected, SubmitUnsettled
 from fxsched.jobs import JobSpec, JobState, Token, new_token
 from fxsched.ledger import Ledger
 from fxsched.reconcile import reconcile
 from fxsched.submission import Timing
-from fxsched_fakes.faults import KINDS
+from fxsched_fakes import faults
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Iterator, Mapping
@@ -62,6 +62,7 @@ Outcome = Submitted | Asked | Cancelled
 
 ONE_JOB: Final = Submitted(None, alive=1, entries=1, attempts=1)
 LOST: Final = Submitted(None, alive=0, entries=1, attempts=1)
+REFUSED: Final = Submitted(SubmitRejected, alive=0, entries=0, attempts=1)
 NOT_REACHED: Final = Submitted(SchedulerUnavailable, alive=0, entries=0, attempts=1)
 NONE_MADE: Final = Submitted(SchedulerUnavailable, alive=0, entries=0, attempts=3)
 UNSETTLED: Final = Submitted(SubmitUnsettled, alive=1, entries=1, attempts=1)
@@ -75,7 +76,7 @@ NOT_CANCELLED: Final = Cancelled(SchedulerUnavailable, None, alive=1)
 UNVERIFIED: Final = Cancelled(CancelUnverified, None, alive=1)
 
 ON_STDOUT: Final = "banner on stdout"
-FAULTS: Final[Mapping[str, Mapping[str, object]]] = {kind: {"fault": kind, "delay": 0.0} for kind in sorted(KINDS)} | {
+FAULTS: Final[Mapping[str, Mapping[str, object]]] = {kind: {"fault": kind, "delay": 0.0} for kind in sorted(faults.KINDS)} | {
     ON_STDOUT: {"fault": "banner", "stream": "stdout"}
 }
 
@@ -109,6 +110,7 @@ ASK: Final[Mapping[str, Outcome]] = {
     "forget": TRUE,
     # "lose" takes the job itself: what is said of it then is true
 }
+SILENT: Final = tuple(kind for kind, answer in ASK.items() if answer == NO_ANSWER)
 CANCEL: Final[Mapping[str, Outcome]] = {
     "fail": UNVERIFIED,  # as of a submit: it may have worked, so the end is watched for
     "hang": UNVERIFIED,
@@ -199,6 +201,18 @@ class FaultContract:
             assert [entry.job for entry in entries] == [job.id]
             assert await cluster.adapter.find(token) == (job.id,) * came.alive
 
+    async def test_a_submit_that_is_refused_makes_none(self, site: FakeSite) -> None:
+        cluster = self.open(site)
+        token = new_token()
+        members, words = site.refusal
+
+        with pytest.raises(SubmitRejected, match=re.escape(words)) as refused:
+            await cluster.submit(spec(token, **members))
+
+        calls = faults.calls(site.simulation.directory, site.commands[0])
+        came = Submitted(refused.type, site.alive(token), len(cluster.ledger.live(cluster.name)), len(calls))
+        assert came == REFUSED
+
     async def test_a_job_is_found_by_its_token_or_the_look_up_fails(self, site: FakeSite, find: Case) -> None:
         job = await self.open(site).submit(spec(new_token()))
 
@@ -256,8 +270,8 @@ class FaultContract:
         return Cluster("main", adapter, Ledger(site.home / "state"), timing=Timing(**(usual | timing)))
 
 
-def spec(token: Token) -> JobSpec:
-    return JobSpec(token=token, name="my session", command=("sleep", "60"))
+def spec(token: Token, **members: Any) -> JobSpec:
+    return JobSpec(**{"token": token, "name": "my session", "command": ("sleep", "60")} | members)
 
 
 async def outcome(action: Awaitable[Any], *, explained: bool = True) -> tuple[Any, type[FxschedError] | None]:
