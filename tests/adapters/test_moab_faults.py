@@ -14,6 +14,11 @@ MOAB = {
     # The resource manager ends what Moab does not.
     ("cancel", "canceljob"): dict.fromkeys(("fail", "hang", "garbage", "munge"), ENDED),
 }
+MAUI = {
+    # As of Moab's showq.
+    ("status", "checkjob"): dict.fromkeys(SILENT, TRUE),
+    ("cancel", "checkjob"): dict.fromkeys((*SILENT, "forget"), ENDED),
+}
 
 
 class TestMoabOverSlurm(FaultContract):
@@ -28,8 +33,4 @@ class TestMoabOverTorque(FaultContract):
 
 class TestMauiOverTorque(FaultContract):
     kind = MauiOverTorque
-    exceptions = {
-        # As of Moab's showq.
-        ("status", "checkjob"): dict.fromkeys(SILENT, TRUE),
-        ("cancel", "checkjob"): dict.fromkeys((*SILENT, "forget"), ENDED),
-    }
+    exceptions = MAUI
