@@ -44,6 +44,9 @@ class FakeDocker(ContainerSite, FakeSite):
     def connect(self, **options: Any) -> Adapter:
         return self.kind(self.host(), self.kind.Options(**self.options() | options))
 
+    def patient(self, seconds: float) -> Adapter:
+        return self.connect(deadline=seconds, submit_deadline=seconds, grace=0)
+
     def table(self) -> str:
         engine = self.kind.engine
         path = json.dumps(str(self.bin / engine))

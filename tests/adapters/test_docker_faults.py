@@ -22,8 +22,8 @@ def exceptions(engine: str) -> dict[tuple[str, str], Mapping[str, Outcome]]:
         ("cancel", f"{engine} inspect"): {kind: GONE for kind in ASK if ASK[kind] == TRUE and kind != "forget"},
         # The name only tells the cause of the end.
         ("cancel", f"{engine} rename"): dict.fromkeys(("fail", "hang", "garbage"), ENDED),
-        # What is not stopped is killed, which is another command; and a session that has run tells itself of its end.
-        ("cancel", f"{engine} stop"): dict.fromkeys(("fail", "hang", "garbage", "lose"), ENDED),
+        # What is not stopped is killed, which is another command.
+        ("cancel", f"{engine} stop"): dict.fromkeys(("fail", "hang", "garbage"), ENDED),
     }
 
 

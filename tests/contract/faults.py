@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from ..adapters.fake_site import FakeSite
 
 PATIENCE: Final = 15.0
+COMMAND: Final = ("sh", "-c", "trap '' TERM; echo it has begun; exec sleep 60")
+"""Where it runs at all, it takes a KILL to end it: so it is never just about to tell of its end."""
 ADVICE: Final = re.compile(r"again|fxsched reconcile|fxsched cancel|administrator|see to", re.IGNORECASE)
 
 
@@ -259,7 +261,7 @@ class FaultContract:
         patient = self.open(site)
         job = await patient.submit(spec(new_token()))
         if cancel.command in site.running:
-            await until(partial(patient.report, job.token), lambda report: report.started)
+            await until(partial(patient.report, job.token), lambda report: report.output)
 
         with site.faults(cancel.plan):
             done, error = await outcome(self.open(site, cancel.kind, cancel=0.15).cancel(job.id))
@@ -278,7 +280,7 @@ class FaultContract:
 
 
 def spec(token: Token, **members: Any) -> JobSpec:
-    return JobSpec(**{"token": token, "name": "my session", "command": ("sleep", "60")} | members)
+    return JobSpec(**{"token": token, "name": "my session", "command": COMMAND} | members)
 
 
 async def outcome(action: Awaitable[Any], *, explained: bool = True) -> tuple[Any, type[FxschedError] | None]:
