@@ -79,6 +79,7 @@ ENDED: Final = Cancelled(None, JobState.ENDED, alive=0)
 GONE: Final = Cancelled(None, JobState.GONE, alive=0)
 NOT_CANCELLED: Final = Cancelled(SchedulerUnavailable, None, alive=1)
 UNVERIFIED: Final = Cancelled(CancelUnverified, None, alive=1)
+UNSEEN: Final = Cancelled(CancelUnverified, None, alive=0)
 
 ON_STDOUT: Final = "banner on stdout"
 FAULTS: Final[Mapping[str, Mapping[str, object]]] = {
@@ -160,6 +161,8 @@ class FaultContract:
     """Of the simulated scheduler."""
     exceptions: ClassVar[Mapping[tuple[str, str], Mapping[str, Outcome]]] = {}
     """Verb and command → kind of fault → the outcome that this scheduler dictates."""
+    unseen: ClassVar[Outcome] = UNSEEN
+    """What comes of a cancel after which nobody can be asked."""
     in_processes: ClassVar[bool] = False
     """Whether each command is a process of its own, as in reality, and one that hangs takes its whole deadline."""
 
@@ -263,13 +266,29 @@ class FaultContract:
         if cancel.command in site.running:
             await until(partial(patient.report, job.token), lambda report: report.output)
 
+        patience = 0.15 if cancel.outcome == UNVERIFIED else 1.0  # harder means are used after half of it
         with site.faults(cancel.plan):
-            done, error = await outcome(self.open(site, cancel.kind, cancel=0.15).cancel(job.id))
+            done, error = await outcome(self.open(site, cancel.kind, cancel=patience).cancel(job.id))
 
         assert Cancelled(error, done and done.status.state, site.alive(job.token)) == cancel.outcome
         again = await patient.cancel(job.id)
         assert again.status.state in (JobState.ENDED, JobState.GONE)
         assert site.alive(job.token) == 0
+
+    async def test_a_cancel_whose_end_cannot_be_seen_is_not_verified(self, site: FakeSite) -> None:
+        cluster = self.open(site, cancel=0.0)
+        job = await cluster.submit(spec(new_token()))
+        command = site.verbs["status"][0]
+        calls = [0]
+        for _ in range(2):  # the first question may also find out what there is to ask
+            await cluster.status([job.id], max_age=0)
+            calls.append(len(faults.calls(site.simulation.directory, command)))
+        afterwards = f"{2 * calls[2] - calls[1] + 1}-"  # the cancel asks once before it acts
+
+        with site.faults({"command": command, "fault": "down", "calls": afterwards}):
+            _, error = await outcome(cluster.cancel(job.id))
+
+        assert Cancelled(error, None, site.alive(job.token)) == self.unseen
 
     def open(self, site: FakeSite, kind: str = "", **timing: float) -> Cluster:
         """Return the cluster, with little patience where a command is to hang."""
