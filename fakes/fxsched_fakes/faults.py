@@ -138,5 +138,6 @@ def _commands(directory: str | os.PathLike[str]) -> frozenset[str]:
     """What calls on this cluster may be called, those of a scheduler on top of it included."""
     with open(os.path.join(directory, "cluster.json")) as file:
         scheduler = json.load(file)["scheduler"]
+    # Moab stands on top of any.
     packages = [import_module(f"fxsched_fakes.{name}") for name in (scheduler, "moab")]
     return frozenset(name for package in packages for name in getattr(package, "CALLS", package.COMMANDS))

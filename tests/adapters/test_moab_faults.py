@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..contract.faults import ENDED, NONE_MADE, SILENT, TRUE, FaultContract
+from ..contract.faults import ENDED, NONE_MADE, SILENCE, SILENT, TRUE, FaultContract
 from .moab_site import MauiOverTorque, MoabOverSlurm, MoabOverTorque
 
 MOAB = {
@@ -12,9 +12,11 @@ MOAB = {
     ("status", "showq"): dict.fromkeys(SILENT, TRUE),
     ("cancel", "showq"): dict.fromkeys((*SILENT, "forget"), ENDED),
     # The resource manager ends what Moab does not.
-    ("cancel", "canceljob"): dict.fromkeys(("fail", "hang", "garbage", "munge"), ENDED),
+    ("cancel", "canceljob"): dict.fromkeys(("fail", "hang", "garbage", SILENCE, "munge"), ENDED),
 }
 MAUI = {
+    # Where there is no such job, qselect ends well and prints nothing.
+    ("find", "qselect"): {SILENCE: None},
     # As of Moab's showq.
     ("status", "checkjob"): dict.fromkeys(SILENT, TRUE),
     ("cancel", "checkjob"): dict.fromkeys((*SILENT, "forget"), ENDED),

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import pytest
 
-from ..contract.faults import FaultContract
+from ..contract.faults import SILENCE, FaultContract
 from .pbs_site import FakePbs, FakeTorque
+
+# Where there is no such job, qselect ends well and prints nothing.
+PBS = {("find", "qselect"): {SILENCE: None}}
 
 
 class TestFakePbs(FaultContract):
     kind = FakePbs
+    exceptions = PBS
 
 
 class TestFakeTorque(FaultContract):
     kind = FakeTorque
+    exceptions = PBS
 
 
 @pytest.mark.thorough

@@ -82,8 +82,10 @@ UNVERIFIED: Final = Cancelled(CancelUnverified, None, alive=1)
 UNSEEN: Final = Cancelled(CancelUnverified, None, alive=0)
 
 ON_STDOUT: Final = "banner on stdout"
+SILENCE: Final = "silence"
 FAULTS: Final[Mapping[str, Mapping[str, object]]] = {
     ON_STDOUT: {"fault": "banner", "stream": "stdout"},
+    SILENCE: {"fault": "garbage", "text": "\n"},
     **{kind: {"fault": kind, "delay": 0.0} for kind in faults.KINDS},
 }
 
@@ -91,6 +93,7 @@ SUBMIT: Final[Mapping[str, Outcome]] = {
     "fail": NONE_MADE,  # an error inside the server may come after it has taken the job
     "hang": NONE_MADE,
     "garbage": NONE_MADE,
+    SILENCE: NONE_MADE,
     "accept-then-hang": ONE_JOB,
     "accept-then-time-out": ONE_JOB,
     "half-line": ONE_JOB,
@@ -106,6 +109,7 @@ ASK: Final[Mapping[str, Outcome]] = {
     "fail": NO_ANSWER,
     "hang": NO_ANSWER,
     "garbage": NO_ANSWER,
+    SILENCE: NO_ANSWER,
     "accept-then-hang": NO_ANSWER,
     "accept-then-time-out": NO_ANSWER,
     "half-line": NO_ANSWER,
@@ -122,6 +126,7 @@ CANCEL: Final[Mapping[str, Outcome]] = {
     "fail": UNVERIFIED,  # as of a submit: it may have worked, so the end is watched for
     "hang": UNVERIFIED,
     "garbage": UNVERIFIED,
+    SILENCE: UNVERIFIED,
     "accept-then-hang": ENDED,
     "accept-then-time-out": ENDED,
     "half-line": ENDED,
@@ -159,8 +164,8 @@ class FaultContract:
     kind: ClassVar[type[FakeSite]]
     settings: ClassVar[Mapping[str, Any]] = {}
     """Of the simulated scheduler."""
-    exceptions: ClassVar[Mapping[tuple[str, str], Mapping[str, Outcome]]] = {}
-    """Verb and command → kind of fault → the outcome that this scheduler dictates."""
+    exceptions: ClassVar[Mapping[tuple[str, str], Mapping[str, Outcome | None]]] = {}
+    """Verb and command → kind of fault → the outcome that this scheduler dictates; None where it is no fault here."""
     unseen: ClassVar[Outcome] = UNSEEN
     """What comes of a cancel after which nobody can be asked."""
     in_processes: ClassVar[bool] = False
@@ -193,8 +198,9 @@ class FaultContract:
         for command, outcomes in uses.items():
             exceptions = self.exceptions.get((verb, command), {})
             assert not exceptions.items() & outcomes.items(), "an exception is what the table says anyway"
-            for kind, outcome in {**outcomes, **exceptions}.items():
-                yield Case(command, kind, outcome)
+            for kind, came in {**outcomes, **exceptions}.items():
+                if came:
+                    yield Case(command, kind, came)
 
     async def test_a_submit_makes_one_job_or_none_and_says_which(self, site: FakeSite, submit: Case) -> None:
         cluster = self.open(site, submit.kind)
