@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from fxsched_docker.adapter import DockerAdapter, EngineAdapter, PodmanAdapter
+from fxsched_docker.submission import submit_program
 from fxsched_fakes import State
 
 from ..contract.container_words import ContainerSite
+from ..contract.in_process import InProcessHost
 from .fake_site import FakeSite
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from fxsched.adapter import Adapter
+    from fxsched.hosts import CommandResult
     from fxsched.jobs import JobId, Token
 
 VERBS = ("run", "ps", "inspect", "rename", "stop", "rm")
@@ -27,10 +32,22 @@ def used(engine: str) -> dict[str, tuple[str, ...]]:
     return {verb: tuple(f"{engine} {word}" for word in words) for verb, words in uses.items()}
 
 
+class EngineHost(InProcessHost):
+    """A host that does itself what ``submit.sh`` does before that becomes the engine's command."""
+
+    async def run(self, argv: Sequence[str], *, stdin: bytes = b"", **settings: Any) -> CommandResult:
+        if list(argv[:3]) == ["/bin/sh", "-c", submit_program()]:
+            _, command, script, _, *words = argv[4:]
+            Path(script).write_bytes(stdin)
+            argv = [command, "run", f"--label=fxsched.user={os.getuid()}", "--env=HOME", *words]
+        return await super().run(argv, stdin=stdin, **settings)
+
+
 class FakeDocker(ContainerSite, FakeSite):
     """Docker as 20.10.24 speaks."""
 
     scheduler = "docker"
+    sparing = EngineHost
     kind: ClassVar[type[EngineAdapter]] = DockerAdapter
     commands = tuple(f"docker {verb}" for verb in VERBS)
     verbs: ClassVar[Mapping[str, tuple[str, ...]]] = used("docker")

@@ -48,6 +48,8 @@ class FakeSite(Site):
         options = {"commands": {name: str(self.bin / name) for name in self.commands}} | options
         return self.kind(self.host(), self.kind.Options(**options))
 
+    sparing: ClassVar[type[InProcessHost]] = InProcessHost
+    """The host that runs commands without processes."""
     _in_process: InProcessHost | None = None
 
     def host(self) -> Host:
@@ -56,7 +58,7 @@ class FakeSite(Site):
 
     def spare_processes(self) -> None:
         """Run the commands in this very process from now on."""
-        self._in_process = InProcessHost(self.simulation, self.home, *self.simulated(), keep=self.kind.keeps)
+        self._in_process = self.sparing(self.simulation, self.home, *self.simulated(), keep=self.kind.keeps)
         self.adapter = self.connect()
 
     def simulated(self) -> Sequence[str]:

@@ -239,10 +239,10 @@ class FaultContract:
 
     async def test_a_submit_that_is_never_confirmed_nor_looked_up_is_unsettled(self, site: FakeSite) -> None:
         [submit], [find, *_] = site.verbs["submit"], site.verbs["find"]
-        cluster = self.open(site, "hang", launch=3.0 if self.in_processes else 0.5)
+        cluster = self.open(site, launch=4.0 if self.in_processes else 1.0)
         token = new_token()
 
-        with site.faults({"command": submit, "fault": "accept-then-hang"}, {"command": find, "fault": "down"}):
+        with site.faults({"command": submit, "fault": "accept-then-time-out"}, {"command": find, "fault": "down"}):
             _, error = await outcome(cluster.submit(spec(token)))
 
         entries = cluster.ledger.live(cluster.name)
@@ -272,7 +272,7 @@ class FaultContract:
         if cancel.command in site.running:
             await until(partial(patient.report, job.token), lambda report: report.output)
 
-        patience = 0.15 if cancel.outcome == UNVERIFIED else 1.0  # harder means are used after half of it
+        patience = 0.15 if cancel.outcome == UNVERIFIED else 1.6  # harder means are used after half of it
         with site.faults(cancel.plan):
             done, error = await outcome(self.open(site, cancel.kind, cancel=patience).cancel(job.id))
 
