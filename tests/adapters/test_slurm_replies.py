@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import pytest
@@ -378,9 +379,17 @@ def test_no_text_whatever_upsets_the_parsers(text: str) -> None:
     parse_names(text)
 
 
+JUDGES = (
+    (parse_submit, SLURM.result("91-sbatch-M-parsable")),
+    (check_answer, SLURM.result("31-squeue-me")),
+    (partial(check_cancel, JobId("7")), SLURM.result("40-scancel-pending")),
+)
+"""Each with a result that it accepts."""
+
+
 @given(st.integers(0, 255), st.binary(max_size=40), st.binary(max_size=40))
 def test_no_result_whatever_raises_anything_but_our_own_errors(code: int, stdout: bytes, stderr: bytes) -> None:
-    answer = CommandResult(code, stdout, stderr)
-    for judge in (parse_submit, check_answer, lambda answer: check_cancel(JobId("7"), answer)):
+    for judge, accepted in JUDGES:
+        judge(accepted)
         with suppress(FxschedError):
-            judge(answer)
+            judge(CommandResult(code, stdout, stderr))
