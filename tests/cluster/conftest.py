@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import anyio
 import pytest
 
 from fxsched.cluster import cluster as verbs
@@ -50,3 +51,18 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
         moment[0] += timedelta(seconds=seconds)
 
     return pass_time
+
+
+@pytest.fixture
+def in_the_pause(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], object]], None]:
+    """Let something happen while the cluster waits between two answers, once."""
+    sleep = anyio.sleep
+    due: list[Callable[[], object]] = []
+
+    async def sleep_and_let_happen(seconds: float) -> None:
+        if due and seconds == SHORT.settle_pause:
+            due.pop()()
+        await sleep(seconds)
+
+    monkeypatch.setattr(anyio, "sleep", sleep_and_let_happen)
+    return due.append

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +10,8 @@ import pytest
 from msgspec.structs import replace
 
 from fxsched.cluster.cluster import Cancellation, Cluster
-from fxsched.errors import CancelRefused, CancelUnverified, HostUnreachable, SchedulerUnavailable
-from fxsched.jobs import EndCause, JobId, JobState
+from fxsched.errors import CancelRefused, CancelUnverified, FxschedError, HostUnreachable, SchedulerUnavailable
+from fxsched.jobs import EndCause, JobId, JobState, JobStatus
 from fxsched.records.ledger import Ledger
 
 from .common import DOWN, GONE_LONG_AGO, NO_ANSWER, PATIENT, SHORT, a_spec, live, report
@@ -156,3 +156,133 @@ async def test_one_answer_that_a_job_is_gone_does_not_spare_it_its_cancel(
     done = await patient.cancel(job.id)
     assert (done.status.state, done.already) == (JobState.ENDED, False)
     assert adapter.jobs[job.id].state is JobState.ENDED
+
+
+async def test_a_cancel_believes_no_old_answer_that_the_job_lives(patient: Cluster, adapter: MemoryAdapter) -> None:
+    job = await patient.submit(a_spec())
+    assert (await patient.status([job.id]))[job.id].state is JobState.QUEUED
+    adapter.put(job.id, JobState.ENDED, cause=EndCause.COMPLETED)
+    done = await patient.cancel(job.id)
+    assert (done.status.cause, done.already, adapter.asked("cancel")) == (EndCause.COMPLETED, True, [])
+
+
+async def test_a_cancel_believes_no_old_answer_that_the_job_is_gone(patient: Cluster, adapter: MemoryAdapter) -> None:
+    job = await patient.submit(a_spec())
+    adapter.jobs.clear()
+    assert (await patient.status([job.id]))[job.id].state is JobState.GONE
+    adapter.put(job.id, JobState.RUNNING)
+    done = await patient.cancel(job.id)
+    assert (done.status.cause, done.already, adapter.asked("cancel")) == (EndCause.CANCELLED, False, [job.id])
+
+
+async def test_a_job_that_comes_back_in_the_pause_is_cancelled(
+    patient: Cluster, adapter: MemoryAdapter, in_the_pause: Callable[[Callable[[], object]], None]
+) -> None:
+    job = await patient.submit(a_spec())
+    adapter.jobs.clear()
+    in_the_pause(lambda: adapter.put(job.id, JobState.RUNNING))
+    done = await patient.cancel(job.id)
+    assert (done.status.cause, done.already, adapter.asked("cancel")) == (EndCause.CANCELLED, False, [job.id])
+
+
+async def test_a_cancel_is_on_record_before_the_scheduler_hears_of_it(
+    cluster: Cluster, adapter: MemoryAdapter, ledger: Ledger
+) -> None:
+    job = await cluster.submit(a_spec())
+    cancel = adapter.cancel
+    seen: list[bool] = []
+
+    async def look(id: JobId) -> None:
+        seen.extend(entry.cancelled_at is not None for entry in live(ledger))
+        await cancel(id)
+
+    adapter.cancel = look  # type: ignore[method-assign]
+    await cluster.cancel(job.id)
+    assert seen == [True]
+
+
+# ── harder means ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def kills(adapter: MemoryAdapter, monkeypatch: pytest.MonkeyPatch) -> list[JobId]:
+    """Which jobs the scheduler was told to kill; a cancel is not enough for it."""
+    killed: list[JobId] = []
+
+    async def kill(id: JobId) -> None:
+        killed.append(id)
+        adapter.put(id, JobState.ENDED, cause=EndCause.CANCELLED)
+
+    adapter.cancel_works = False
+    monkeypatch.setattr(adapter, "kill", kill)
+    return killed
+
+
+async def test_a_job_that_a_cancel_does_not_end_is_killed(
+    adapter: MemoryAdapter, ledger: Ledger, kills: list[JobId]
+) -> None:
+    cluster = Cluster("hpc", adapter, ledger, timing=replace(SHORT, cancel=1.0))
+    job = await cluster.submit(a_spec())
+    assert (await cluster.cancel(job.id)).status.cause is EndCause.CANCELLED
+    assert (adapter.asked("cancel"), kills) == ([job.id], [job.id])
+
+
+async def test_a_job_that_takes_a_moment_to_end_is_not_killed(
+    adapter: MemoryAdapter, ledger: Ledger, kills: list[JobId]
+) -> None:
+    cluster = Cluster("hpc", adapter, ledger, timing=replace(SHORT, cancel=60.0))
+    job = await cluster.submit(a_spec())
+    ask = adapter.status
+
+    async def end_at_the_third(ids: frozenset[JobId]) -> Mapping[JobId, JobStatus]:
+        if len(adapter.asked("status")) == 2:
+            adapter.put(job.id, JobState.ENDED, cause=EndCause.CANCELLED)
+        return await ask(ids)
+
+    adapter.status = end_at_the_third  # type: ignore[method-assign]
+    await cluster.cancel(job.id)
+    assert (len(adapter.asked("status")), kills) == (3, [])
+
+
+async def test_a_job_that_cannot_be_asked_for_any_more_is_not_killed(
+    cluster: Cluster, adapter: MemoryAdapter, kills: list[JobId]
+) -> None:
+    job = await cluster.submit(a_spec())
+    adapter.plan("status", None, *[DOWN] * 100)
+    with pytest.raises(CancelUnverified):
+        await cluster.cancel(job.id)
+    assert (adapter.asked("cancel"), kills) == ([job.id], [])
+
+
+# ── the job of a caller who was cancelled ─────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("error", [DOWN, NO_ANSWER, HostUnreachable("no way")], ids=repr)
+async def test_a_withdrawal_does_not_give_up_at_the_first_trouble(
+    adapter: MemoryAdapter, ledger: Ledger, error: FxschedError
+) -> None:
+    cluster = Cluster("hpc", adapter, ledger, timing=replace(SHORT, cancel=30.0))
+    job = await cluster.submit(a_spec())
+    adapter.plan("status", error, error)
+    await cluster.withdraw(job)
+    assert (adapter.asked("cancel"), adapter.jobs[job.id].state) == ([job.id], JobState.ENDED)
+
+
+async def test_a_withdrawal_that_no_time_is_left_for_says_what_to_do(cluster: Cluster, adapter: MemoryAdapter) -> None:
+    job = await cluster.submit(a_spec())
+    adapter.plan("status", *[DOWN] * 100)
+    with pytest.raises(CancelUnverified) as caught:
+        await cluster.withdraw(job)
+    assert str(caught.value) == (
+        "cluster 'hpc': the launch was given up, but its job 1 could not be cancelled, and may start a session: "
+        "slurmctld is down. Cancel it later: fxsched cancel 1"
+    )
+    assert 1 < len(adapter.asked("status")) < 100
+
+
+async def test_a_withdrawal_that_is_refused_is_told_at_once(cluster: Cluster, adapter: MemoryAdapter) -> None:
+    job = await cluster.submit(a_spec())
+    adapter.plan("cancel", CancelRefused("not yours"))
+    with pytest.raises(CancelRefused, match="cluster 'hpc': not yours"):
+        await cluster.withdraw(job)
+    assert len(adapter.asked("cancel")) == 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -31,7 +31,7 @@ from fxsched.jobs import EndCause, JobId, JobSpec, JobState, Secret, SessionWait
 from fxsched.records.ledger import Entry, Ledger, Owner
 from fxsched.session import here
 
-from .common import DOWN, NO_ANSWER, SHORT, a_spec, live, session, sessions
+from .common import DOWN, GONE_LONG_AGO, NO_ANSWER, SHORT, a_spec, live, report, session, sessions
 from .memory_adapter import MemoryAdapter, Trouble
 
 pytestmark = pytest.mark.anyio
@@ -114,6 +114,19 @@ async def test_a_submit_that_made_no_job_leaves_nothing(
     assert (type(caught.value), caught.value.what) == (type(error), str(error))
     assert str(caught.value).startswith(f"cluster 'hpc': {str(error).removesuffix('.')}. {advice}")
     assert (live(ledger), sessions(home), len(adapter.asked("submit"))) == ([], [], 1)
+
+
+async def test_a_refused_submit_whose_files_cannot_be_removed_leaves_no_entry(
+    cluster: Cluster, adapter: MemoryAdapter, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: Path) -> NoReturn:
+        raise OSError(116, "Stale file handle")
+
+    monkeypatch.setattr(here, "remove", fail)
+    adapter.plan("submit", SubmitRejected("no such queue"))
+    with pytest.raises(SubmitRejected, match="no such queue"):
+        await cluster.submit(a_spec())
+    assert live(ledger) == []
 
 
 async def test_a_home_that_cannot_be_written_stops_a_submission(
@@ -282,6 +295,118 @@ async def test_one_answer_that_there_is_none_proves_nothing(cluster: Cluster, ad
     adapter.find = late  # type: ignore[method-assign]
     assert (await cluster.submit(a_spec())).id == "1"
     assert (len(adapter.asked("submit")), len(adapter.jobs)) == (1, 1)
+
+
+async def test_a_job_that_its_scheduler_shows_only_after_the_pause_is_adopted(
+    cluster: Cluster, adapter: MemoryAdapter, in_the_pause: Callable[[Callable[[], object]], None]
+) -> None:
+    adapter.plan("submit", NO_ANSWER)
+    spec = a_spec()
+    in_the_pause(lambda: adapter._make(spec.token))
+    assert (await cluster.submit(spec)).id == "1"
+    assert (len(adapter.asked("submit")), len(adapter.jobs)) == (1, 1)
+
+
+async def test_a_job_that_says_it_has_begun_is_adopted_though_its_scheduler_has_none(
+    cluster: Cluster, adapter: MemoryAdapter, ledger: Ledger, home: Path
+) -> None:
+    spec = a_spec()
+
+    async def begin() -> None:
+        report(home, spec.token, started=f"7 n1 {GONE_LONG_AGO}")
+
+    adapter.during_submit = begin
+    adapter.plan("submit", NO_ANSWER)
+    assert (await cluster.submit(spec)).id == "7"
+    assert (len(adapter.asked("submit")), [entry.job for entry in live(ledger)]) == (1, ["7"])
+
+
+async def test_where_jobs_do_not_know_their_ids_none_is_adopted_by_what_it_says(
+    cluster: Cluster, adapter: MemoryAdapter, home: Path
+) -> None:
+    spec = a_spec()
+
+    async def begin() -> None:
+        report(home, spec.token, started=f"unknown n1 {GONE_LONG_AGO}")
+
+    adapter.job_id_variable = ""
+    adapter.during_submit = begin
+    adapter.plan("submit", Trouble(NO_ANSWER, jobs=0), None)
+    assert (await cluster.submit(spec)).id == "1"
+
+
+async def test_a_home_that_cannot_be_read_for_a_moment_does_not_settle_a_submit(
+    cluster: Cluster, adapter: MemoryAdapter, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = a_spec()
+    read, troubles = here.read, [OSError(116, "Stale file handle")] * 2
+
+    def sometimes(directory: Path) -> bytes:
+        if troubles:
+            raise troubles.pop()
+        return read(directory)
+
+    async def begin() -> None:
+        report(home, spec.token, started=f"7 n1 {GONE_LONG_AGO}")
+
+    monkeypatch.setattr(here, "read", sometimes)
+    adapter.during_submit = begin
+    adapter.plan("submit", NO_ANSWER)
+    assert (await cluster.submit(spec)).id == "7"
+    assert len(adapter.asked("submit")) == 1
+
+
+@pytest.mark.parametrize(
+    ("states", "owner", "kept"),
+    [
+        ([JobState.QUEUED, JobState.QUEUED], None, "1"),
+        ([JobState.ENDED, JobState.QUEUED, JobState.RUNNING], None, "2"),
+        ([JobState.GONE, JobState.HELD], None, "2"),
+        ([JobState.QUEUED, JobState.RUNNING], "2", "2"),
+        ([JobState.ENDED, JobState.QUEUED, JobState.RUNNING], "3", "3"),
+        ([JobState.ENDED, JobState.QUEUED], "1", "2"),
+        ([JobState.ENDED, JobState.ENDED], None, "1"),
+        ([JobState.ENDED, JobState.ENDED], "2", "2"),
+        ([JobState.QUEUED, JobState.RUNNING], "another's", "1"),
+    ],
+)
+async def test_of_a_session_s_jobs_the_living_one_has_it_that_says_so_or_was_first(
+    cluster: Cluster, adapter: MemoryAdapter, home: Path, states: list[JobState], owner: str | None, kept: str
+) -> None:
+    token = new_token()
+    session(home, token).mkdir(parents=True)
+    if owner:
+        report(home, token, started=f"{owner} n1 {GONE_LONG_AGO}")
+    found = [adapter._make(token) for _ in states]
+    for id, state in zip(found, states, strict=True):
+        adapter.put(id, state)
+    assert await cluster.submission.choose(token, found) == kept
+
+
+async def test_a_job_may_call_itself_otherwise_than_its_scheduler_does(
+    cluster: Cluster, adapter: MemoryAdapter, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = new_token()
+    session(home, token).mkdir(parents=True)
+    report(home, token, started=f"job-2 n1 {GONE_LONG_AGO}")
+    monkeypatch.setattr(adapter, "is_same", lambda id, reported: reported == f"job-{id}")
+    assert await cluster.submission.choose(token, [adapter._make(token) for _ in range(2)]) == "2"
+
+
+async def test_which_of_a_session_s_jobs_has_it_is_said_though_nobody_can_be_asked(
+    cluster: Cluster, adapter: MemoryAdapter, home: Path
+) -> None:
+    token = new_token()
+    session(home, token).mkdir(parents=True)
+    report(home, token, started=f"2 n1 {GONE_LONG_AGO}")
+    found = [adapter._make(token) for _ in range(2)]
+    adapter.plan("status", DOWN)
+    assert await cluster.submission.choose(token, found) == "2"
+
+    (session(home, token) / "started").unlink()
+    (session(home, token) / "started").symlink_to("started")  # neither there nor not there
+    adapter.put("1", JobState.ENDED)
+    assert await cluster.submission.choose(token, found) == "2"
 
 
 async def test_a_scheduler_that_cannot_be_asked_for_a_while_is_asked_again(
@@ -466,25 +591,35 @@ async def test_a_submission_whose_turn_comes_too_late_is_given_up_and_leaves_not
 ) -> None:
     cluster = Cluster("hpc", adapter, ledger, timing=replace(SHORT, launch=2.0))
     crowd = Crowd(adapter)
-    late = a_spec()
+    late = [a_spec() for _ in range(2)]
 
-    async def come_late() -> None:
+    async def come_late(spec: JobSpec) -> None:
         with pytest.raises(
             SchedulerUnavailable, match=r"Memory did not take .+ No job was submitted\. Try again later"
         ):
-            await cluster.submit(late)
+            await cluster.submit(spec)
 
     async with anyio.create_task_group() as tasks:
         for _ in range(AT_ONCE):
             tasks.start_soon(cluster.submit, a_spec())
         await crowd.full.wait()
         cluster.submission._timing = SHORT
-        tasks.start_soon(come_late)
+        for spec in late:
+            tasks.start_soon(come_late, spec)
         await anyio.sleep(SHORT.launch + 0.2)
         crowd.gate.set()
 
     assert (len(live(ledger)), len(sessions(home)), len(adapter.jobs)) == (AT_ONCE, AT_ONCE, AT_ONCE)
-    assert late.token not in adapter.asked("submit") + sessions(home)
+    assert not {spec.token for spec in late} & {*adapter.asked("submit"), *sessions(home)}
+
+    cluster.submission._timing = replace(SHORT, launch=20.0)
+    again = Crowd(adapter)
+    async with anyio.create_task_group() as tasks:
+        for _ in range(AT_ONCE):
+            tasks.start_soon(cluster.submit, a_spec())
+        with anyio.fail_after(10):
+            await again.full.wait()  # nobody has kept a turn
+        again.gate.set()
 
 
 async def test_a_caller_that_is_cancelled_while_it_waits_its_turn_leaves_nothing(
