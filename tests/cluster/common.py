@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import anyio
 from msgspec.structs import replace
 
+from fxsched.cluster.cluster import Cluster, Job
 from fxsched.cluster.timing import Timing
 from fxsched.errors import OutcomeUnknown, SchedulerUnavailable
-from fxsched.jobs import JobSpec, Token, new_token
+from fxsched.jobs import EndCause, JobSpec, JobState, Token, new_token
 from fxsched.records.ledger import Entry, Ledger
+
+from .memory_adapter import MemoryAdapter
 
 SHORT = Timing(launch=0.6, settle_pause=0.01, cancel=0.3, poll_interval=0.0, gone_after=0.0, settle_start=0.2)
 PATIENT = replace(SHORT, poll_interval=10.0, gone_after=10.0)
@@ -38,6 +44,42 @@ def report(home: Path, token: Token, **reports: str) -> None:
 
 def sessions(home: Path) -> list[str]:
     return [path.name for path in home.glob(".local/state/fxsched/sessions/*")]
+
+
+def private(home: Path, token: Token) -> bool:
+    """Whether something private of a session is left."""
+    return any((session(home, token) / name).exists() for name in ("command", "stdin"))
+
+
+async def end_one(cluster: Cluster) -> Job:
+    """Let a job end, and its end be seen."""
+    job = await cluster.submit(a_spec())
+    assert isinstance(cluster.adapter, MemoryAdapter)
+    cluster.adapter.put(job.id, JobState.ENDED, cause=EndCause.COMPLETED)
+    await cluster.status([job.id], max_age=0)
+    return job
+
+
+class Gated:
+    """A function of files that hangs in its first call until ``gate`` is opened, and then does nothing."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function = function
+        self.begun, self.gate = threading.Event(), threading.Event()
+        self.over = False
+
+    def __call__(self, *arguments: Any) -> Any:
+        if self.begun.is_set():
+            return self.function(*arguments)
+        self.begun.set()
+        self.gate.wait(10)
+        self.over = True
+        return None
+
+    async def is_hanging(self) -> None:
+        """Wait until it is called."""
+        while not self.begun.is_set():
+            await anyio.sleep(0.005)
 
 
 def age(ledger: Ledger, token: Token, seconds: float) -> None:
