@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from msgspec.structs import replace
 
 from fxsched.cluster.cluster import Cluster
+from fxsched.errors import LedgerError
 from fxsched.jobs import EndCause, JobId, JobState, JobStatus, Secret
 from fxsched.records.files import now
-from fxsched.records.ledger import Ledger
+from fxsched.records.ledger import Entry, Ledger
 
 from .common import GONE_LONG_AGO, PATIENT, a_spec, live, report, session
 from .memory_adapter import MemoryAdapter
@@ -157,3 +159,59 @@ async def test_a_cancel_that_another_process_writes_down_meanwhile_is_the_cause_
     monkeypatch.setattr(adapter, "status", ask)
     status = (await cluster.status([job.id]))[job.id]
     assert (status.state, status.cause) == (JobState.ENDED, EndCause.CANCELLED)
+
+
+async def test_a_first_gone_from_before_the_clock_was_set_back_neither_ends_a_job_nor_keeps_it_for_ever(
+    patient: Cluster, adapter: MemoryAdapter, ledger: Ledger, clock: Callable[[float], None]
+) -> None:
+    job = await patient.submit(a_spec())
+    adapter.jobs.clear()
+    await patient.status([job.id], max_age=0)
+    clock(-3600)
+    assert (await patient.status([job.id], max_age=0))[job.id].state is JobState.GONE
+    clock(PATIENT.gone_after - 1)
+    assert (await patient.status([job.id], max_age=0))[job.id].state is JobState.GONE
+    clock(1)
+    assert (await patient.status([job.id], max_age=0))[job.id].state is JobState.ENDED
+    assert live(ledger) == []
+
+
+async def test_an_end_that_another_process_writes_down_meanwhile_is_the_answer(
+    cluster: Cluster, adapter: MemoryAdapter, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = await cluster.submit(a_spec())
+    ask = adapter.status
+    end = JobStatus(id=job.id, state=JobState.ENDED, cause=EndCause.MEMORY)
+
+    async def asked(ids: frozenset[JobId]) -> Mapping[JobId, JobStatus]:
+        answers = await ask(ids)
+        (entry,) = Ledger(ledger.state).live("hpc")
+        Ledger(ledger.state).end(replace(entry, status=end))
+        return answers
+
+    monkeypatch.setattr(adapter, "status", asked)
+    del adapter.jobs[job.id]
+    assert (await cluster.status([job.id]))[job.id] == end
+    assert ledger.by_job("hpc", frozenset([job.id]))[job.id].status == end
+
+
+async def test_an_end_that_cannot_be_written_down_is_told_all_the_same_and_found_again(
+    cluster: Cluster,
+    adapter: MemoryAdapter,
+    ledger: Ledger,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    job = await cluster.submit(a_spec())
+    adapter.put(job.id, JobState.ENDED, cause=EndCause.WALLTIME)
+
+    def fail(_: Entry) -> NoReturn:
+        raise LedgerError("No space left on device")
+
+    with monkeypatch.context() as full:
+        full.setattr(ledger, "end", fail)
+        assert (await cluster.status([job.id]))[job.id].cause is EndCause.WALLTIME
+    assert f"{job.token}: job 1: No space left on device" in caplog.text
+    assert [entry.job for entry in live(ledger)] == [job.id]
+    assert (await cluster.status([job.id]))[job.id].cause is EndCause.WALLTIME
+    assert live(ledger) == []
