@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import anyio
 import pytest
@@ -13,12 +13,13 @@ import pytest
 from fxsched.cluster import opening
 from fxsched.cluster.cluster import Cluster, Job
 from fxsched.cluster.opening import open_cluster
-from fxsched.errors import ConfigurationError, SchedulerUnavailable
+from fxsched.errors import ConfigurationError, HostUnreachable, SchedulerUnavailable
 from fxsched.hosts.opening import HostSettings
+from fxsched.hosts.scripted import Command, ScriptedHost
 from fxsched.records.ledger import KEEP_ENDED, Ledger
 from fxsched.session import here
 
-from .common import SHORT, Gated, age, end_one, private, sessions
+from .common import SHORT, Gated, a_spec, age, end_one, private, sessions
 from .memory_adapter import MemoryAdapter
 
 pytestmark = pytest.mark.anyio
@@ -55,6 +56,20 @@ async def test_a_cluster_that_cannot_be_opened_is_a_wrong_configuration(
         async with open_cluster("here", state=tmp_path, **arguments):
             pass
     assert str(caught.value).startswith(complaint)
+
+
+async def test_a_host_that_cannot_be_connected_ahead_is_told_of_by_the_first_command(ledger: Ledger) -> None:
+    class Away(ScriptedHost):
+        async def connect(self) -> None:
+            raise HostUnreachable("no way")
+
+    def no_way(_: Command) -> NoReturn:
+        raise HostUnreachable("no way")
+
+    cluster = Cluster("hpc", MemoryAdapter(Away(no_way)), ledger)
+    await cluster.connect()
+    with pytest.raises(HostUnreachable, match="no way"):
+        await cluster.submit(a_spec())
 
 
 # ── while it is open, and at its end ──────────────────────────────────────────────────────────────────────────────

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import anyio
@@ -10,7 +11,7 @@ import pytest
 from fxsched.cluster.polling import PartPollers
 from fxsched.errors import InvalidRequest, PartlyUnavailable, SchedulerUnavailable
 from fxsched.hosts import LocalHost
-from fxsched.jobs import JobId, JobState
+from fxsched.jobs import JobId, JobState, JobStatus
 
 from .memory_adapter import PartsAdapter
 
@@ -96,11 +97,33 @@ async def test_a_request_that_is_wrong_is_told_as_such(adapter: PartsAdapter, po
         await pollers.status([A1, B1])
 
 
-async def test_what_was_last_known_is_remembered_for_each_part(
+async def test_a_slow_part_is_waited_for_while_no_other_has_answered(
+    adapter: PartsAdapter, pollers: PartPollers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask = adapter.status
+
+    async def slowly(ids: frozenset[JobId]) -> Mapping[JobId, JobStatus]:
+        if A1 in ids:
+            await anyio.sleep(0.3)  # longer than what is slow is waited for beside an answer
+        return await ask(ids)
+
+    monkeypatch.setattr(adapter, "status", slowly)
+    adapter.down = frozenset("b")
+
+    with pytest.raises(PartlyUnavailable, match="no route to b") as caught:
+        await pollers.status([A1, B1])
+    assert caught.value.answers.keys() == {A1}
+
+
+async def test_what_was_last_known_is_remembered_for_each_part_whatever_its_name(
     adapter: PartsAdapter, pollers: PartPollers, tmp_path: Path
 ) -> None:
-    await pollers.status([A1, B1])
+    odd = JobId("../rack 1/n1.1")
+    adapter.put(odd, JobState.RUNNING)
+    adapter.part = lambda id: id.rpartition(".")[0]  # type: ignore[method-assign]
+    await pollers.status([A1, B1, odd])
 
     again = PartPollers(adapter, tmp_path / "poll", "main", interval=5.0)
 
-    assert again.last_known([A1, B1, C1]).keys() == {A1, B1}
+    assert again.last_known([A1, B1, C1, odd]).keys() == {A1, B1, odd}
+    assert [path.name for path in tmp_path.iterdir() if path.name != "home"] == ["poll"]

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import anyio
 import pytest
+from msgspec.structs import replace
 
 from fxsched.cluster.cluster import Cluster
+from fxsched.cluster.starting import Watch
 from fxsched.errors import LedgerError
-from fxsched.jobs import EndCause, JobId, JobState
+from fxsched.jobs import EndCause, JobId, JobState, JobStatus
 from fxsched.records.ledger import Entry, Ledger
 from fxsched.session import here
 from fxsched.session.directory import Report
 
-from .common import DOWN, GONE_LONG_AGO, a_spec, live, report
+from .common import DOWN, GONE_LONG_AGO, SHORT, a_spec, live, report
 from .memory_adapter import MemoryAdapter
 
 pytestmark = pytest.mark.anyio
@@ -119,6 +121,17 @@ async def test_a_job_that_runs_gets_a_moment_to_become_ready(
     assert (start.status.state, start.report.started, start.report.output) == (JobState.RUNNING, True, b"")
 
 
+async def test_a_job_that_runs_by_its_own_report_is_not_asked_for_on_the_way(
+    adapter: MemoryAdapter, ledger: Ledger, home: Path
+) -> None:
+    cluster = Cluster("hpc", adapter, ledger, timing=replace(SHORT, settle_start=0.8))
+    job = await cluster.submit(a_spec())
+    adapter.put("1", JobState.RUNNING)
+    report(home, job.token, started=f"1 n1 {GONE_LONG_AGO}")
+    await cluster.wait_for_start(job, 60, ready=printed)
+    assert len(adapter.asked("status")) == 1
+
+
 async def test_a_scheduler_that_cannot_be_asked_is_no_end_of_a_start(cluster: Cluster, adapter: MemoryAdapter) -> None:
     job = await cluster.submit(a_spec())
     adapter.plan("status", *[DOWN] * 100)
@@ -144,6 +157,19 @@ async def test_a_ledger_that_cannot_be_read_for_a_moment_is_no_end_of_a_start(
     assert (start.status, start.trouble) == (None, "Stale file handle")
     await cluster.withdraw(job)
     assert (await cluster.status([job.id]))[job.id].cause is EndCause.CANCELLED
+
+
+async def test_a_home_that_cannot_be_read_is_no_end_of_a_start(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = await cluster.submit(a_spec())
+
+    def fail(_: Path) -> NoReturn:
+        raise OSError(116, "Stale file handle")
+
+    monkeypatch.setattr(here, "read", fail)
+    start = await cluster.wait_for_start(job, 0.2, ready=printed)
+    assert (start.report, start.status and start.status.state, start.trouble) == (Report(), JobState.QUEUED, "")
 
 
 async def test_a_home_that_hangs_does_not_hold_up_a_start(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -179,3 +205,39 @@ async def test_the_question_about_a_new_job_settles_others_too(
     await cluster.wait_for_start(job, 0, ready=printed)
     assert adapter.asked("status") == [frozenset([job.id, other.id])]
     assert [entry.job for entry in live(ledger)] == [job.id]
+
+
+# ── the two that tell ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_what_the_job_says_while_its_scheduler_is_asked_for_the_last_time_is_told_too() -> None:
+    said = Report()
+
+    async def read() -> Report:
+        return said
+
+    async def ask() -> tuple[JobStatus | None, str]:
+        nonlocal said
+        said = Report(output=b"ready")
+        return JobStatus(id=JobId("1"), state=JobState.RUNNING), ""
+
+    start = await Watch("Memory", read, ask, settle=10.0).until(0, ready=printed)
+    assert start.report.output == b"ready"
+
+
+@pytest.mark.parametrize(("state", "asked"), [(JobState.RUNNING, 3), (JobState.ENDED, 1), (JobState.GONE, 1)])
+async def test_a_scheduler_is_asked_again_after_the_end_marker_only_while_it_says_that_the_job_lives(
+    state: JobState, asked: int
+) -> None:
+    answers = [JobStatus(id=JobId("1"), state=each) for each in (state, state, JobState.ENDED)]
+    given: list[JobStatus] = []
+
+    async def read() -> Report:
+        return Report(exit_code=3)
+
+    async def ask() -> tuple[JobStatus | None, str]:
+        given.append(answers[len(given)])
+        return given[-1], ""
+
+    start = await Watch("Memory", read, ask, settle=10.0).until(60, ready=printed)
+    assert (start.status, len(given)) == (given[-1], asked)

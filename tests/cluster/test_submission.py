@@ -243,6 +243,22 @@ async def test_a_submit_that_leaves_no_time_to_look_for_its_job_is_not_begun(
     assert (live(ledger), adapter.jobs) == ([], {})
 
 
+async def test_a_home_that_takes_all_of_the_time_leaves_none_for_a_submit(
+    adapter: MemoryAdapter, ledger: Ledger, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = here.stage
+
+    def slowly(directory: Path, command: bytes, stdin: bytes) -> None:
+        time.sleep(0.3)
+        stage(directory, command, stdin)
+
+    monkeypatch.setattr(here, "stage", slowly)
+    cluster = Cluster("hpc", adapter, ledger, timing=replace(SHORT, launch=0.2))
+    with pytest.raises(SchedulerUnavailable, match=r"the session's files took all of the 0\.2 s"):
+        await cluster.submit(a_spec())
+    assert (adapter.asked("submit"), live(ledger), sessions(home)) == ([], [], [])
+
+
 # ── submit, unanswered ────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -263,6 +279,21 @@ async def test_of_twins_the_first_is_kept_and_the_others_are_cancelled(
     assert (await cluster.submit(a_spec())).id == "1"
     assert adapter.asked("cancel") == ["2", "3"]
     assert [job.state for job in adapter.jobs.values()] == [JobState.QUEUED, JobState.ENDED, JobState.ENDED]
+
+
+async def test_of_twins_one_that_has_ended_is_not_adopted(
+    cluster: Cluster, adapter: MemoryAdapter, ledger: Ledger
+) -> None:
+    adapter.plan("submit", Trouble(NO_ANSWER, jobs=2))
+    find = adapter.find
+
+    async def find_ended(token: Token) -> tuple[JobId, ...]:
+        adapter.put("1", JobState.ENDED, cause=EndCause.FAILED)
+        return await find(token)
+
+    adapter.find = find_ended  # type: ignore[method-assign]
+    assert (await cluster.submit(a_spec())).id == "2"
+    assert (adapter.jobs[JobId("2")].state, [entry.job for entry in live(ledger)]) == (JobState.QUEUED, ["2"])
 
 
 @pytest.mark.parametrize("error", [CancelRefused("not yours"), DOWN, NO_ANSWER, HostUnreachable("no way")], ids=repr)
@@ -409,11 +440,12 @@ async def test_which_of_a_session_s_jobs_has_it_is_said_though_nobody_can_be_ask
     assert await cluster.submission.choose(token, found) == "2"
 
 
+@pytest.mark.parametrize("error", [DOWN, NO_ANSWER, HostUnreachable("no way")], ids=repr)
 async def test_a_scheduler_that_cannot_be_asked_for_a_while_is_asked_again(
-    cluster: Cluster, adapter: MemoryAdapter
+    cluster: Cluster, adapter: MemoryAdapter, error: Exception
 ) -> None:
     adapter.plan("submit", Trouble(NO_ANSWER, jobs=1))
-    adapter.plan("find", DOWN)
+    adapter.plan("find", error)
     assert (await cluster.submit(a_spec())).id == "1"
     assert len(adapter.asked("find")) == 2
 
