@@ -225,19 +225,21 @@ async def test_what_the_job_says_while_its_scheduler_is_asked_for_the_last_time_
     assert start.report.output == b"ready"
 
 
-@pytest.mark.parametrize(("state", "asked"), [(JobState.RUNNING, 3), (JobState.ENDED, 1), (JobState.GONE, 1)])
+@pytest.mark.parametrize(
+    ("state", "asked"), [(JobState.RUNNING, 3), (JobState.ENDED, 1), (JobState.GONE, 1), (None, 1)]
+)
 async def test_a_scheduler_is_asked_again_after_the_end_marker_only_while_it_says_that_the_job_lives(
-    state: JobState, asked: int
+    state: JobState | None, asked: int
 ) -> None:
-    answers = [JobStatus(id=JobId("1"), state=each) for each in (state, state, JobState.ENDED)]
-    given: list[JobStatus] = []
+    answers = [JobStatus(id=JobId("1"), state=each) if each else None for each in (state, state, JobState.ENDED)]
+    given: list[JobStatus | None] = []
 
     async def read() -> Report:
         return Report(exit_code=3)
 
     async def ask() -> tuple[JobStatus | None, str]:
         given.append(answers[len(given)])
-        return given[-1], ""
+        return given[-1], "" if given[-1] else "it is down"
 
     start = await Watch("Memory", read, ask, settle=10.0).until(60, ready=printed)
-    assert (start.status, len(given)) == (given[-1], asked)
+    assert (start.status, start.trouble, len(given)) == (given[-1], "" if state else "it is down", asked)
