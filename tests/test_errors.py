@@ -58,6 +58,10 @@ def test_one_full_stop_stands_between_what_happened_and_what_to_do(text: str) ->
     assert str(error) == "cluster 'hpc': it is down. Show this to the cluster's administrator"
 
 
+def test_an_error_of_no_words_or_of_many_is_told_as_any_exception_is() -> None:
+    assert (str(SchedulerUnavailable()), str(SchedulerUnavailable("a", 2))) == ("", "('a', 2)")
+
+
 def test_the_advice_of_one_error_is_not_another_s() -> None:
     first, second = SchedulerUnavailable("a"), SchedulerUnavailable("b")
     first.cluster, first.advice = "hpc", "Wait"
