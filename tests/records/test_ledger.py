@@ -195,48 +195,6 @@ def test_a_line_that_a_power_cut_has_torn_counts_for_nothing(ledger: Ledger, tmp
     assert ledger.bad() == []
 
 
-def test_an_entry_gets_its_name_only_when_it_is_whole_and_on_the_disk(
-    ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    events = []
-    fsync, rename = os.fsync, os.rename
-
-    def watched_fsync(descriptor: int) -> None:
-        directory = stat.S_ISDIR(os.fstat(descriptor).st_mode)
-        events.append("directory synced" if directory else f"{os.fstat(descriptor).st_size > 0} synced")
-        fsync(descriptor)
-
-    def watched_rename(path: Path, target: Path) -> None:
-        events.append("renamed")
-        rename(path, target)
-
-    monkeypatch.setattr(os, "fsync", watched_fsync)
-    monkeypatch.setattr(os, "rename", watched_rename)
-    ledger.end(an_entry())
-    assert events == ["True synced", "renamed", "directory synced"]
-
-
-def test_a_first_entry_is_on_the_disk_before_it_has_a_name_and_with_its_name_after_a_sync(
-    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    events = []
-    fsync, link = os.fsync, os.link
-
-    def watched_fsync(descriptor: int) -> None:
-        directory = stat.S_ISDIR(os.fstat(descriptor).st_mode)
-        events.append("directory synced" if directory else f"{os.fstat(descriptor).st_size > 0} synced")
-        fsync(descriptor)
-
-    def watched_link(path: str, target: Path) -> None:
-        events.append("named")
-        link(path, target)
-
-    monkeypatch.setattr(os, "fsync", watched_fsync)
-    monkeypatch.setattr(os, "link", watched_link)
-    ledger.create([an_entry(None)])
-    assert events == ["True synced", "named", "directory synced"]
-
-
 def test_entries_that_are_made_together_are_told_apart(ledger: Ledger, tmp_path: Path) -> None:
     entries = [an_entry(None) for _ in range(4)]
     first, second, third, fourth = entries
