@@ -253,6 +253,16 @@ async def test_an_answer_that_another_process_has_got_takes_the_place_of_the_one
     assert other.last_known([ONE])[ONE].state is JobState.SUSPENDED
 
 
+async def test_a_snapshot_that_nobody_has_written_since_is_not_read_again(
+    poller: Poller, other: Poller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await poller.status([ONE])
+    assert other.last_known([ONE]).keys() == {ONE}
+    monkeypatch.setattr(Path, "read_bytes", None)
+
+    assert poller.last_known([ONE]).keys() == other.last_known([ONE]).keys() == {ONE}
+
+
 # ── what is not believed ──────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -321,7 +331,7 @@ async def test_a_shorter_snapshot_takes_the_place_of_a_longer_one(
 async def test_each_question_in_a_row_that_fails_makes_the_rest_twice_as_long(
     scheduler: Scheduler, poller: Poller, monkeypatch: pytest.MonkeyPatch, clock: Callable[[timedelta], None]
 ) -> None:
-    monkeypatch.setattr("random.uniform", lambda _, most: most)
+    monkeypatch.setattr("random.uniform", lambda least, most: (least + most) / 2)
     rests = []
     for _ in range(4):
         scheduler.plan("status", SchedulerUnavailable("slurmctld is down"))
@@ -331,7 +341,7 @@ async def test_each_question_in_a_row_that_fails_makes_the_rest_twice_as_long(
         assert until is not None
         rests.append((until - polling.now()).total_seconds())
 
-    assert rests == [INTERVAL, 2 * INTERVAL, 4 * INTERVAL, polling.LONGEST_REST]
+    assert rests == [0.875 * rest for rest in (INTERVAL, 2 * INTERVAL, 4 * INTERVAL, polling.LONGEST_REST)]
 
 
 async def test_a_rest_ends_by_itself(
