@@ -25,6 +25,7 @@ class Parts(MemoryAdapter):
 
     hangs: frozenset[str] = frozenset()
     down: frozenset[str] = frozenset()
+    slow: frozenset[str] = frozenset()
 
     def part(self, id: JobId) -> str:
         return id.partition(".")[0]
@@ -33,6 +34,8 @@ class Parts(MemoryAdapter):
         [part] = {self.part(id) for id in ids}
         if part in self.hangs:
             await anyio.sleep_forever()
+        if part in self.slow:
+            await anyio.wait_all_tasks_blocked()
         if part in self.down:
             raise SchedulerUnavailable(f"no route to {part}")
         return await super().status(ids)
@@ -85,6 +88,16 @@ async def test_a_part_that_hangs_holds_up_the_others_for_a_moment_only(adapter: 
     assert caught.value.answers.keys() == {A1}
 
 
+async def test_a_part_that_is_down_hurries_no_other(adapter: Parts, tmp_path: Path) -> None:
+    adapter.down, adapter.slow = frozenset("b"), frozenset("a")
+    pollers = PartPollers(adapter, tmp_path / "poll", "main", interval=5.0, patience=0.0)
+
+    with pytest.raises(PartlyUnavailable, match="no route to b") as caught:
+        await pollers.status([A1, B1])
+
+    assert caught.value.answers.keys() == {A1}
+
+
 async def test_a_part_that_is_down_is_left_alone_and_the_others_are_asked(adapter: Parts, pollers: PartPollers) -> None:
     adapter.down = frozenset("b")
     for _ in range(2):
@@ -109,6 +122,28 @@ async def test_a_request_that_is_wrong_is_told_as_such(adapter: Parts, pollers: 
 
     with pytest.raises(InvalidRequest):
         await pollers.status([A1, B1])
+
+
+async def test_a_request_that_one_part_finds_wrong_is_told_as_such_though_another_answers(
+    adapter: Parts, pollers: PartPollers
+) -> None:
+    adapter.plan("status", InvalidRequest("no id"))
+
+    with pytest.raises(InvalidRequest):
+        await pollers.status([A1, B1])
+
+
+async def test_a_part_of_any_name_has_a_snapshot_of_its_own(adapter: Parts, tmp_path: Path) -> None:
+    odd = [JobId(f"{part}.1") for part in ("/n1", "n1/2", "n 1")]
+    for id in odd:
+        adapter.put(id, JobState.RUNNING)
+    await PartPollers(adapter, tmp_path / "poll", "main", interval=60.0).status(odd)
+
+    again = await PartPollers(adapter, tmp_path / "poll", "main", interval=60.0).status(odd)
+
+    assert again.keys() == set(odd)
+    assert len(adapter.asked("status")) == len(odd)
+    assert all(path.is_file() for path in (tmp_path / "poll").iterdir())
 
 
 async def test_what_was_last_known_is_remembered_for_each_part(

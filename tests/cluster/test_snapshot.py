@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -132,6 +133,27 @@ async def test_who_comes_while_another_process_asks_waits_for_its_answer(
     assert scheduler.asked("status") == []
     assert poller.last_known([ONE])[ONE].state is JobState.SUSPENDED
     assert another.returncode == 0
+
+
+async def test_who_waits_for_another_s_answer_looks_for_it_again_and_again(
+    poller: Poller, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.mkdir(mode=0o700)
+    pauses: list[float] = []
+    with (place / "main.lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+
+        async def sleep(pause: float) -> None:
+            pauses.append(pause)
+            if len(pauses) == 50:
+                fcntl.flock(held, fcntl.LOCK_UN)
+
+        monkeypatch.setattr("anyio.sleep", sleep)
+        await poller.status([ONE])
+
+    assert len(pauses) == 50
+    assert pauses[0] < 0.01
+    assert max(pauses) <= 0.2
 
 
 async def test_where_a_file_system_has_no_locks_everybody_asks_at_once(
