@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import stat
+import threading
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.from_thread
 import anyio.lowlevel
 import pytest
 from hypothesis import given
@@ -121,6 +123,12 @@ async def test_a_session_that_has_not_run_or_is_not_known_has_an_empty_report(ho
 
 
 @pytest.mark.anyio
+async def test_where_no_session_can_be_there_is_no_report(host: LocalHost, home: Path) -> None:
+    (home / ".local").write_text("no directory")
+    assert await directory.read(host, TOKEN) == Report()
+
+
+@pytest.mark.anyio
 async def test_of_long_output_the_end_is_read(host: LocalHost, home: Path) -> None:
     await directory.stage(host, a_spec())
     write(home, output="a" * 100_000 + "the end\n", **{"job.log": "b" * 100_000 + "as well"})
@@ -179,6 +187,29 @@ async def test_a_home_that_hangs_is_an_error_and_nothing_was_submitted() -> None
 
     with pytest.raises(HostUnreachable, match="the home directory on a scripted host does not answer: sh did not"):
         await directory.stage(ScriptedHost(hang), a_spec())
+
+
+@pytest.mark.anyio
+async def test_who_gives_up_reading_does_not_wait_for_a_home_that_hangs(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, ended = anyio.Event(), threading.Event()
+    answered = []
+
+    def hang(_: Path) -> bytes:
+        anyio.from_thread.run_sync(begun.set)
+        answered.append(ended.wait(20))
+        return b""
+
+    monkeypatch.setattr(here, "read", hang)
+    try:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(directory.read, LocalHost(), TOKEN)
+            await begun.wait()
+            tasks.cancel_scope.cancel()
+        assert answered == []
+    finally:
+        ended.set()
 
 
 # ── what comes between ────────────────────────────────────────────────────────────────────────────────────────────
