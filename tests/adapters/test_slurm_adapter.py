@@ -179,12 +179,13 @@ async def test_somebody_else_s_jobs_are_asked_for_by_their_ids_however_many() ->
         return queue(*(f"{id}|RUNNING|None" for ids in asked for id in ids.split(",")))
 
     adapter = asking(squeue)
-    ids = frozenset(JobId(str(number)) for number in range(1, 2 * CHUNK + 2))
+    ids = frozenset(JobId(f"{67_000_000 + number}_{number}") for number in range(2 * CHUNK + 1))
 
     found = await adapter.status(ids)
 
     assert {status.state for status in found.values()} == {JobState.RUNNING}
     assert len(commands(adapter)) == 1 + 3
+    assert max(len(word) for argv in commands(adapter) for word in argv) < 128 * 1024  # Linux's MAX_ARG_STRLEN
 
 
 async def test_many_of_one_s_own_jobs_and_their_tasks_are_one_question() -> None:
