@@ -25,6 +25,7 @@ pytestmark = pytest.mark.anyio
 
 ONE, TWO, THREE = map(JobId, "123")
 INTERVAL = 60.0
+BEGIN = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
 class Scheduler(MemoryAdapter):
@@ -62,7 +63,7 @@ def other(scheduler: Scheduler, place: Path) -> Poller:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[timedelta], None]:
     """Let time pass."""
-    moment = [datetime(2026, 3, 1, 12, tzinfo=UTC)]
+    moment = [BEGIN]
     monkeypatch.setattr(polling, "now", lambda: moment[0])
 
     def pass_time(duration: timedelta) -> None:
@@ -361,7 +362,7 @@ async def test_each_question_in_a_row_that_fails_makes_the_rest_twice_as_long(
             await poller.status([ONE], max_age=0)
         until = poller.read().rest_until
         assert until is not None
-        rests.append((until - polling.now()).total_seconds())
+        rests.append((until - BEGIN).total_seconds())
 
     assert rests == [0.875 * rest for rest in (INTERVAL, 2 * INTERVAL, 4 * INTERVAL, polling.LONGEST_REST)]
 

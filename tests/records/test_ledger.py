@@ -519,9 +519,8 @@ class Clock:
 
     def __init__(self, state: Path, patch: pytest.MonkeyPatch) -> None:
         self.live = state / "ledger" / "live"
-        self.tick = BEGIN.timestamp()
+        self.now = self.tick = BEGIN.timestamp()
         patch.setattr(time, "time", lambda: self.now)
-        self.now = self.tick
 
     def stamp(self) -> None:
         """Let everything there have been changed in the present tick."""

@@ -21,6 +21,7 @@ from fxsched.errors import HostUnreachable, LedgerError, OutcomeUnknown
 from fxsched.hosts import CommandResult, LocalHost
 from fxsched.hosts.scripted import Command, ScriptedHost
 from fxsched.jobs import JobId, JobSpec, Secret, Token
+from fxsched.records.files import write_new
 from fxsched.session import directory, here
 from fxsched.session.directory import Report, parse_report
 from fxsched.session.scripts import render_command
@@ -356,7 +357,6 @@ async def test_nothing_is_written_where_what_must_come_before_fails(host: LocalH
 async def test_the_command_comes_last(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The job waits for it, and then reads its input."""
     events = []
-    write_new = here.write_new
 
     def watched(path: str, data: bytes) -> None:
         events.append(Path(path).name)
