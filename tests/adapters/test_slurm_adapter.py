@@ -191,10 +191,11 @@ async def test_somebody_else_s_jobs_are_asked_for_by_their_ids_however_many() ->
 async def test_many_of_one_s_own_jobs_and_their_tasks_are_one_question() -> None:
     def squeue(command: Command) -> CommandResult:
         tasks = [f"152_{number}" for number in range(FEW)] if "--array" in command.argv else [f"152_[0-{FEW - 1}]"]
-        return queue("153|RUNNING|None", *(f"{task}|PENDING|Resources" for task in tasks))
+        ended = ["153|COMPLETED|None"] if "--states=all" in command.argv else []
+        return queue(*ended, *(f"{task}|PENDING|Resources" for task in tasks))
 
     adapter = asking(squeue)
-    own = {JobId(f"152_{number}"): JobState.QUEUED for number in range(FEW)} | {JobId("153"): JobState.RUNNING}
+    own = {JobId(f"152_{number}"): JobState.QUEUED for number in range(FEW)} | {JobId("153"): JobState.ENDED}
 
     found = await adapter.status(frozenset(own))
 
@@ -238,6 +239,16 @@ async def test_a_job_of_somebody_else_that_bears_the_token_is_not_ours() -> None
         return CommandResult(0, f"JOBID|NAME\n{theirs}4218|x.{token}\n".encode(), b"")
 
     assert await asking(squeue).find(token) == ("4218",)
+
+
+async def test_a_job_that_has_ended_already_is_found() -> None:
+    token = new_token()
+
+    def squeue(command: Command) -> CommandResult:
+        ended = f"4217|x.{token}\n" if "--states=all" in command.argv else ""
+        return CommandResult(0, f"JOBID|NAME\n{ended}".encode(), b"")
+
+    assert await asking(squeue).find(token) == ("4217",)
 
 
 async def test_the_site_s_own_options_come_before_the_profile_s() -> None:
