@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from fxsched.errors import CommandNotFound, InvalidRequest, OutcomeUnknown, SchedulerUnavailable, SubmitRejected
-from fxsched.hosts import CommandResult
+from fxsched.hosts import CommandResult, LocalHost
 from fxsched.hosts.scripted import Command, ScriptedHost
 from fxsched.jobs import EndCause, JobId, JobSpec, JobState, new_token
 from fxsched_fakes import faults
@@ -257,6 +257,38 @@ async def test_the_site_s_own_options_come_before_the_profile_s() -> None:
     await adapter.submit(JobSpec(token=new_token(), native=("--comment=profile",)))
 
     assert commands(adapter)[0][-2:] == ("--comment=site", "--comment=profile")
+
+
+async def test_each_command_has_its_deadline_and_times_are_asked_for_in_utc() -> None:
+    answers = {"sbatch": SLURM.result("01-sbatch-parsable-ok"), "squeue": NO_JOBS}
+    adapter = scripted(answers | dict.fromkeys(("sacct", "scancel"), CommandResult(0, b"", b"")), deadline=7.0)
+
+    await adapter.submit(JobSpec(token=new_token()))
+    await adapter.status(frozenset([ONE]))
+    await adapter.find(new_token())
+    await adapter.cancel(ONE)
+
+    assert isinstance(adapter.host, ScriptedHost)
+    asked = adapter.host.commands
+    submit = SlurmAdapter.Options().submit_deadline  # sbatch alone tries for so long itself
+    assert [command.deadline for command in asked] == [submit if c.argv[0] == "sbatch" else 7.0 for c in asked]
+    assert {c.environment.get("TZ") for c in asked if c.argv[0] in ("squeue", "sacct")} == {"UTC"}
+
+
+async def test_where_slurm_is_and_who_asks_reaches_its_commands(
+    tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A site may have its configuration elsewhere, or know its users by a token."""
+    sbatch = tmp_path / "sbatch"
+    sbatch.write_text(f'#!/bin/sh\necho "$SLURM_CONF $SLURM_JWT" >{tmp_path}/seen\necho 4217\n')
+    sbatch.chmod(0o755)
+    monkeypatch.setenv("SLURM_CONF", "/opt/slurm.conf")
+    monkeypatch.setenv("SLURM_JWT", "eyJhbGciOi")
+    options = SlurmAdapter.Options(commands={"sbatch": str(sbatch)})
+
+    assert await SlurmAdapter(LocalHost(SlurmAdapter.keeps), options).submit(JobSpec(token=new_token())) == ONE
+
+    assert (tmp_path / "seen").read_text() == "/opt/slurm.conf eyJhbGciOi\n"
 
 
 @pytest.mark.parametrize("whose", ["site", "profile"])
