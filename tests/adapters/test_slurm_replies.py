@@ -26,6 +26,7 @@ from fxsched_slurm.replies import (
     check_answer,
     check_cancel,
     expand_nodes,
+    listing,
     parse_names,
     parse_sacct,
     parse_squeue,
@@ -281,6 +282,32 @@ def test_lists_of_nodes(text: str, names: tuple[str, ...]) -> None:
 def test_a_command_that_could_not_ask_is_no_answer(name: str) -> None:
     with pytest.raises(SchedulerUnavailable, match=r"Slurm could not be asked: .{20}"):
         check_answer(SLURM.result(name))
+
+
+WHOLE = (
+    "JOBID|STATE|SUBMIT_TIME|START_TIME|END_TIME|NODELIST|REASON|NAME\n" + squeue_row("RUNNING") + squeue_row("PENDING")
+)
+
+
+def test_half_a_list_is_no_answer() -> None:
+    cuts = [WHOLE[:end] for end in range(len(WHOLE)) if not WHOLE[:end].endswith("\n")]
+    assert len(cuts) > 100
+    for cut in cuts:
+        with pytest.raises(SchedulerUnavailable, match="squeue printed no whole list"):
+            listing(CommandResult(0, cut.encode(), b""))
+
+
+@pytest.mark.parametrize(
+    "text", ["", "\n", "Slurm is under maintenance until noon.\n", squeue_row("RUNNING"), "MY JOBID|STATE|NAME\n"]
+)
+def test_what_is_no_list_is_no_answer_though_squeue_ended_well(text: str) -> None:
+    with pytest.raises(SchedulerUnavailable, match="squeue printed no whole list"):
+        listing(CommandResult(0, text.encode(), b""))
+
+
+def test_a_list_may_come_behind_a_banner() -> None:
+    banner = "Welcome to the cluster.\n"
+    assert listing(CommandResult(0, f"{banner}{WHOLE}".encode(), b"")) == banner + WHOLE
 
 
 def test_a_complaint_beside_an_answer_is_an_answer() -> None:

@@ -97,6 +97,15 @@ async def test_a_request_that_is_wrong_is_told_as_such(adapter: PartsAdapter, po
         await pollers.status([A1, B1])
 
 
+async def test_a_request_that_one_part_finds_wrong_is_told_as_such_though_another_answers(
+    adapter: PartsAdapter, pollers: PartPollers
+) -> None:
+    adapter.plan("status", InvalidRequest("no id"))
+
+    with pytest.raises(InvalidRequest):
+        await pollers.status([A1, B1])
+
+
 async def test_a_slow_part_is_waited_for_while_no_other_has_answered(
     adapter: PartsAdapter, pollers: PartPollers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
