@@ -135,6 +135,13 @@ async def test_an_id_that_its_scheduler_cannot_read_stands_in_nobody_else_s_way(
         await cluster.status([strange])
 
 
+async def test_a_wrong_request_is_made_once(poller: Poller, adapter: MemoryAdapter) -> None:
+    adapter.plan("status", InvalidRequest("no id"))
+    with pytest.raises(InvalidRequest):
+        await poller.status([JobId("x")], company=lambda: [JobId("x")])
+    assert len(adapter.asked("status")) == 1
+
+
 async def test_a_scheduler_that_is_left_alone_is_asked_by_who_must_know(
     patient: Cluster, adapter: MemoryAdapter
 ) -> None:
