@@ -642,8 +642,9 @@ def test_a_session_of_processes_lasts_as_long_as_they_do(session: Session, fifo:
 
 
 def test_a_session_of_processes_whose_command_failed_is_over(session: Session, fifo: Path) -> None:
-    session.write(shell("exit 6", wait_for_session=SessionWait.PROCESSES))
+    session.write(shell(f"{DAEMON.format(fifo=fifo)}; cat {fifo}; exit 6", wait_for_session=SessionWait.PROCESSES))
     assert session.run().returncode == 6
+    assert not alive(int(session.file("output")))
 
 
 def sleepers(process: subprocess.Popen[bytes]) -> list[str]:
