@@ -13,6 +13,7 @@ from typing import Any
 import anyio
 import anyio.from_thread
 import anyio.lowlevel
+import anyio.to_thread
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -340,6 +341,42 @@ async def test_what_must_come_before_comes_before(host: LocalHost, home: Path) -
 
     assert seen == [False]
     assert (place(home) / "command").exists()
+
+
+@pytest.mark.anyio
+async def test_who_is_cancelled_goes_when_all_is_written(home: Path) -> None:
+    """What is written after that, nobody would take away."""
+    begun, go = anyio.Event(), threading.Event()
+    events = []
+
+    async def after(write: Callable[[], None], undo: Callable[[], None]) -> None:
+        def slowly() -> None:
+            anyio.from_thread.run_sync(begun.set)
+            go.wait(20)
+            write()
+            events.append("written")
+
+        await anyio.to_thread.run_sync(slowly, abandon_on_cancel=True)
+
+    async def caller() -> None:
+        with scope:
+            try:
+                await directory.stage(LocalHost(), a_spec(), after=after)
+            finally:
+                events.append("gone")
+
+    scope = anyio.CancelScope()
+    try:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(caller)
+            await begun.wait()
+            scope.cancel()
+            await anyio.wait_all_tasks_blocked()
+            go.set()
+    finally:
+        go.set()
+
+    assert events == ["written", "gone"]
 
 
 @pytest.mark.anyio

@@ -517,7 +517,7 @@ def test_whether_a_link_was_made_is_told_by_the_lock_alone(session: Session, lin
 
 
 def test_a_job_that_was_ended_by_a_signal_may_run_again(session: Session, fifo: Path) -> None:
-    session.write(shell(f"cat {fifo}"))
+    session.write(shell(f"echo begun; cat {fifo}"))
     process = session.start()
     with fifo.open("w"):
         process.terminate()
@@ -528,7 +528,7 @@ def test_a_job_that_was_ended_by_a_signal_may_run_again(session: Session, fifo: 
         assert "ended" not in session.files()
         again.write("again\n")
     assert process.wait(60) == 0
-    assert session.file("output") == b"again\n"
+    assert session.file("output") == b"begun\nagain\n"
     assert session.file("ended").startswith(b"0 ")
 
 
@@ -642,8 +642,9 @@ def test_a_session_of_processes_lasts_as_long_as_they_do(session: Session, fifo:
 
 
 def test_a_session_of_processes_whose_command_failed_is_over(session: Session, fifo: Path) -> None:
-    session.write(shell("exit 6", wait_for_session=SessionWait.PROCESSES))
+    session.write(shell(f"{DAEMON.format(fifo=fifo)}; cat {fifo}; exit 6", wait_for_session=SessionWait.PROCESSES))
     assert session.run().returncode == 6
+    assert not alive(int(session.file("output")))
 
 
 def sleepers(process: subprocess.Popen[bytes]) -> list[str]:
