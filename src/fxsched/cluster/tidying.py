@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import random
+from collections import deque
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
@@ -34,7 +35,7 @@ class Tidying:
         self._cluster = cluster
         self._scheduler = scheduler
         self._ledger = ledger
-        self._due: list[Entry] = []
+        self._due: deque[Entry] = deque()
         self._wanted = anyio.Event()
 
     def ended(self, entry: Entry) -> None:
@@ -51,22 +52,23 @@ class Tidying:
 
     async def tidy(self) -> None:
         """Tidy up after the sessions that have ended since the last time, and with them after those of long ago."""
-        if not self._due:
-            return
         while self._due:
-            await self._discard(self._due[-1])
-            self._due.pop()
-        try:
-            await self._remove_old()
-        except LedgerError as error:
-            _log.warning("what is left of old sessions stays: %s", error)
+            await self._discard(self._due[0])
+            if len(self._due) == 1:
+                await self._remove_old()
+            self._due.popleft()  # only now: what is cut off is done once more
 
     async def _discard(self, entry: Entry) -> None:
         with suppress(HostError):  # what stays is unreachable for us, and so for now for everybody
             await directory.discard(await self._scheduler.host_of(entry.token, entry.job), entry.token)
 
     async def _remove_old(self) -> None:
-        old = await self._old(KEEP_ENDED)
+        try:
+            await self._remove(await self._old(KEEP_ENDED))
+        except LedgerError as error:
+            _log.warning("what is left of old sessions stays: %s", error)
+
+    async def _remove(self, old: list[Token]) -> None:
         random.shuffle(old)  # none is for ever behind one whose host is down
         for token in old:
             try:
