@@ -330,9 +330,7 @@ class Cluster:
             if status is not None and status.state is JobState.GONE:
                 if not self.ledger.by_job(self.name, frozenset([id])):
                     return replace(status, state=JobState.ENDED, cause=EndCause.CANCELLED)
-                last = await self._ask_for_the_end(id, token, hard=hard) or "it is not known, and may only be late"
-            else:
-                last = trouble.what if trouble else f"it is {status.state}" if status else last
+            last = trouble.what if trouble else f"it is {status.state}" if status else last
             passed = anyio.current_time() - begin
             if passed >= self.timing.cancel:
                 break
