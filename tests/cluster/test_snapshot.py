@@ -368,8 +368,13 @@ async def test_each_question_in_a_row_that_fails_makes_the_rest_twice_as_long(
 
 
 async def test_a_rest_ends_by_itself(
-    scheduler: Scheduler, poller: Poller, other: Poller, clock: Callable[[timedelta], None]
+    scheduler: Scheduler,
+    poller: Poller,
+    other: Poller,
+    monkeypatch: pytest.MonkeyPatch,
+    clock: Callable[[timedelta], None],
 ) -> None:
+    monkeypatch.setattr("random.uniform", lambda _, most: most)
     scheduler.plan("status", SchedulerUnavailable("slurmctld is down"))
     for each in (poller, other):
         with pytest.raises(SchedulerUnavailable, match="slurmctld is down"):
@@ -379,3 +384,15 @@ async def test_a_rest_ends_by_itself(
     clock(timedelta(seconds=INTERVAL))
 
     assert (await other.status([ONE])).keys() == {ONE}
+
+
+async def test_a_rest_from_before_the_clock_was_set_back_does_not_last(
+    scheduler: Scheduler, poller: Poller, clock: Callable[[timedelta], None]
+) -> None:
+    scheduler.plan("status", SchedulerUnavailable("slurmctld is down"))
+    with pytest.raises(SchedulerUnavailable):
+        await poller.status([ONE])
+
+    clock(-timedelta(seconds=polling.LONGEST_REST))
+
+    assert (await poller.status([ONE])).keys() == {ONE}
