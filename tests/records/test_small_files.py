@@ -195,10 +195,10 @@ def test_where_a_link_leads_nothing_is_written(folder: Path, tmp_path: Path, wri
     assert (tmp_path / "precious").read_bytes() == b"precious"
 
 
-@pytest.mark.parametrize("data", [b"", b"{", b'{"a": 1}', b'{"a": "\xff"}', b"[" * 100_000])
+@pytest.mark.parametrize("data", [b"", b"{", b"[1]", b'{"a": "\xff"}', b'{"a": ' + b"[" * 100_000])
 def test_what_is_not_the_json_of_its_kind_is_a_wrong_value(data: bytes) -> None:
-    with pytest.raises(ValueError, match="."):
-        decode(data, dict[str, list[Any]])
+    with pytest.raises(ValueError, match=r"\w"):
+        decode(data, dict[str, Any])
 
 
 # ── directories that are ours ─────────────────────────────────────────────────────────────────────────────────────
