@@ -19,7 +19,7 @@ from msgspec.structs import force_setattr
 
 from fxsched.errors import InvalidRequest
 from fxsched.jobs import JobSpec, Secret, SessionWait, new_token
-from fxsched.session.scripts import render_command, render_script
+from fxsched.session.scripts import HOME, render_command, render_script
 
 TOKEN = new_token()
 """A new one in each worker: a job ends whatever carries its token, wherever it comes from."""
@@ -215,13 +215,34 @@ def run_file(file: Path, path: str, folder: Path, **environment: str) -> subproc
 
 @pytest.mark.parametrize(
     "name",
-    ["BASH_FUNC_module%%", "UID", "SHELLOPTS", "PWD", "IFS", "HISTCMD", "RANDOM", "a-b", "1x", "", "FXSCHED_TOKEN"],
+    [
+        *("BASH_FUNC_module%%", "a-b", "1x", "", "FXSCHED_TOKEN", "IFS", "OLDPWD", "OPTIND", "PWD", "SHLVL", "_"),
+        *("BASHOPTS", "BASH_VERSINFO", "EUID", "PPID", "SHELLOPTS", "UID", "EPOCHREALTIME", "EPOCHSECONDS"),
+        *("GROUPS", "HISTCMD", "LINENO", "RANDOM", "SECONDS", "SRANDOM"),
+    ],
 )
 def test_a_variable_that_a_shell_cannot_hold_is_left_out(tmp_path: Path, sh_path: str, name: str) -> None:
     file = tmp_path / "command"
     file.write_bytes(render_command(shell('printf %s "$KEPT"', environment={name: "() { bad value", "KEPT": "kept"})))
     assert run_file(file, sh_path, tmp_path).stdout == b"kept"
     assert b"bad value" not in file.read_bytes()
+
+
+def test_a_command_starts_at_home_wherever_that_is(tmp_path: Path, sh_path: str) -> None:
+    (tmp_path / "home").mkdir()
+    file = tmp_path / "command"
+    file.write_bytes(render_command(shell("pwd", working_directory=HOME)))
+    assert run_file(file, sh_path, tmp_path, HOME=str(tmp_path / "home")).stdout == f"{tmp_path}/home\n".encode()
+    done = run_file(file, sh_path, tmp_path, HOME=str(tmp_path / "none"))
+    assert (done.returncode != 0, done.stdout) == (True, b"")
+
+
+def test_all_that_a_command_says_is_in_its_output_file(tmp_path: Path, sh_path: str) -> None:
+    file = tmp_path / "command"
+    file.write_bytes(render_command(shell("echo out; echo err >&2", output=str(tmp_path / "output"))))
+    done = run_file(file, sh_path, tmp_path)
+    assert (done.stdout, done.stderr) == (b"", b"")
+    assert (tmp_path / "output").read_bytes() == b"out\nerr\n"
 
 
 def test_a_directory_that_is_not_there_ends_the_command(tmp_path: Path, sh_path: str) -> None:
