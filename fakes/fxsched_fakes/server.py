@@ -26,6 +26,7 @@ if __name__ == "__main__":
     sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 import time
+from contextlib import suppress
 from importlib import import_module
 from selectors import EVENT_READ, BaseSelector, DefaultSelector
 from shlex import quote
@@ -158,14 +159,14 @@ class _Call:
             return  # both ended at once
         code = self._reap()
         if code < 0:
-            signal.pidfd_send_signal(self._caller, -code)
+            self._send(-code)
         else:
             os.write(self._answer, b"%d\n" % code)
 
     def abort(self) -> None:
         """Ends the caller with the call, if there still is one."""
         if not self.over:
-            signal.pidfd_send_signal(self._caller, signal.SIGTERM)
+            self._send(signal.SIGTERM)
             self.end()
 
     def end(self) -> None:
@@ -177,6 +178,10 @@ class _Call:
         os.close(self._answer)
         os.unlink(f"{self._slot}.taken")
         self.over = True
+
+    def _send(self, number: int) -> None:
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self._caller, number)
 
     def _reap(self) -> int:
         _, status = os.waitpid(self._child, 0)

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,17 @@ def hanging(slurm: Slurm, kind: str = "hang") -> subprocess.Popen[bytes]:
     process = slurm.start("sbatch", "--wrap", "true")
     wait_for(lambda: len(faults.calls(slurm.state)) > before, lambda: "it was never called")
     return process
+
+
+def commands_of(process: subprocess.Popen[bytes]) -> list[int]:
+    """The processes besides the caller that print where it prints."""
+    pipe = os.readlink(f"/proc/{process.pid}/fd/9")
+    found = []
+    for path in Path("/proc").glob("[0-9]*/fd/1"):
+        with suppress(OSError):
+            if os.readlink(path) == pipe and path.parts[2] != str(process.pid):
+                found.append(int(path.parts[2]))
+    return found
 
 
 def program(process: subprocess.Popen[bytes]) -> str:
@@ -154,6 +166,16 @@ def test_a_call_that_hangs_ends_by_a_signal(slurm: Slurm, kind: str, number: int
     assert process.returncode == code
     with slurm.cluster as cluster:
         assert len(cluster.jobs) == (kind == "accept-then-hang")
+
+
+def test_a_call_whose_command_is_killed_dies_of_the_same_signal(served: Slurm) -> None:
+    process = hanging(served)
+    [command] = commands_of(process)
+
+    os.kill(command, signal.SIGKILL)
+
+    process.communicate(timeout=PATIENCE)
+    assert process.returncode == -signal.SIGKILL
 
 
 def test_a_call_whose_caller_is_killed_does_nothing_more(slurm: Slurm) -> None:
