@@ -6,17 +6,20 @@ import json
 import os
 import shlex
 import subprocess
-import sys
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-LAUNCHER = Path(sys.executable).with_name("fxsched-launch")
+from .. import programs
+from ..programs import FXSCHED, LAUNCHER
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
 
 
 class User:
-    """Somebody who starts sessions: runs the installed launcher as FastX would, in a home of its own."""
+    """Somebody who starts sessions: runs the launcher as FastX would, in a home of its own."""
 
     def __init__(self, home: Path) -> None:
         self.home = home
@@ -55,21 +58,24 @@ class User:
     def launch(self, *arguments: str, data: bytes | None = None, **members: Any) -> subprocess.CompletedProcess[str]:
         """Run the launcher on a request, or on any ``data``."""
         stdin = json.dumps(self.request(**members)).encode() if data is None else data
-        result = subprocess.run(
-            [LAUNCHER, *arguments], input=stdin, capture_output=True, env=self.environment, timeout=60, check=False
-        )
+        result = programs.run([LAUNCHER, *arguments], input=stdin, env=self.environment)
         return subprocess.CompletedProcess(
             result.args, result.returncode, result.stdout.decode(), result.stderr.decode()
         )
 
-    def launch_in_shell(self, rest: str) -> subprocess.CompletedProcess[str]:
-        """Run the launcher with odd standard streams; at the head of a pipe, too, its exit status is returned."""
+    def launch_in_shell(
+        self, rest: str = "", environment: Mapping[str, str] | None = None, **members: Any
+    ) -> subprocess.CompletedProcess[str]:
+        """Run the installed launcher, with odd standard streams or an odd environment.
+
+        At the head of a pipe, too, its exit status is returned.
+        """
         return subprocess.run(
             ["bash", "-c", f"set -o pipefail; {shlex.quote(str(LAUNCHER))} {rest}"],
-            input=json.dumps(self.request()),
+            input=json.dumps(self.request(**members)),
             capture_output=True,
-            text=True,
-            env=self.environment,
+            encoding="utf-8",
+            env=self.environment | dict(environment or {}),
             timeout=60,
             check=False,
         )
@@ -83,8 +89,8 @@ class User:
         """End what still runs, and wait for the end."""
         jobs = [path.name for path in self.state.glob("processes/*")]
         if jobs:
-            command = [LAUNCHER.with_name("fxsched"), "cancel", "--cluster", "local", *jobs]
-            subprocess.run(command, env=self.environment, check=True, capture_output=True, timeout=60)
+            command = [FXSCHED, "cancel", "--cluster", "local", *jobs]
+            programs.run(command, env=self.environment).check_returncode()
 
 
 @pytest.fixture

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from .conftest import LAUNCHER
+from .. import programs
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Iterator
 
     from .conftest import User
@@ -58,13 +58,7 @@ class Service:
         return self.user.launch(login=login, uid=uid, homedir=f"/no/such/home/{login}", **members)
 
     def fxsched(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [LAUNCHER.with_name("fxsched"), *arguments],
-            env=self.user.environment,
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
+        return programs.run([programs.FXSCHED, *arguments], env=self.user.environment, text=True)
 
     def entries(self, account: str) -> list[dict[str, Any]]:
         paths = self.state.glob(f"users/{account}/ledger/*/*.json")

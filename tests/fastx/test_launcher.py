@@ -155,9 +155,7 @@ ASCII = {"PYTHONIOENCODING": "ascii", "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONC
 
 
 def test_the_answer_is_utf_8_whatever_the_locale(user: User) -> None:
-    user.environment |= ASCII
-
-    result = user.launch(start={"name": "可視化"})
+    result = user.launch_in_shell(environment=ASCII, start={"name": "可視化"})
 
     assert (result.returncode, result.stderr) == (0, "")
     assert result.stdout.startswith('The session "可視化" (job ')

@@ -1,4 +1,4 @@
-"""A site where everything can go wrong: a fake Slurm, a user with a home, the installed programs, and the library."""
+"""A site where everything can go wrong: a fake Slurm, a user with a home, our programs, and the library."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import json
 import os
 import re
 import subprocess
-import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -24,7 +23,9 @@ from fxsched_fakes import Cluster as FakeCluster
 from fxsched_fakes import State, faults, install
 from fxsched_slurm.adapter import SlurmAdapter
 
-BIN = Path(sys.executable).parent
+from .. import programs
+from ..programs import FXSCHED, LAUNCHER
+
 PATIENCE = 30.0
 """Seconds until a condition that must come true is given up: a loaded machine is slow, not wrong."""
 COMMANDS = ("sbatch", "squeue", "scancel", "sacct", "sinfo", "scontrol")
@@ -116,10 +117,12 @@ class Site:
         }
         return json.dumps(usual | members).encode()
 
-    def launching(self, *arguments: str, **members: Any) -> subprocess.Popen[str]:
-        """Start the installed launcher on a request, and do not wait for it."""
-        process = subprocess.Popen(
-            [BIN / "fxsched-launch", *arguments],
+    def launching(
+        self, *arguments: str, start: type[subprocess.Popen[str]] = programs.Popen, **members: Any
+    ) -> subprocess.Popen[str]:
+        """Start the launcher on a request, and do not wait for it. ``start`` may be ``subprocess.Popen`` itself."""
+        process = start(
+            [LAUNCHER, *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -134,7 +137,7 @@ class Site:
         return process
 
     def launch(self, *arguments: str, **members: Any) -> subprocess.CompletedProcess[str]:
-        """Run the installed launcher on a request."""
+        """Run the launcher on a request."""
         process = self.launching(*arguments, **members)
         out, err = process.communicate(timeout=60)
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
@@ -147,19 +150,11 @@ class Site:
         return found[1]
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run the installed ``fxsched``."""
-        return subprocess.run(
-            [BIN / "fxsched", *arguments],
-            capture_output=True,
-            text=True,
-            env=self.environment,
-            cwd=self.home,
-            timeout=60,
-            check=False,
-        )
+        """Run ``fxsched``."""
+        return programs.run([FXSCHED, *arguments], env=self.environment, cwd=self.home, text=True)
 
     def fxsched(self, *arguments: str, code: int = 0) -> str:
-        """Run the installed ``fxsched``, which must exit with ``code``; return what it said on both streams."""
+        """Run ``fxsched``, which must exit with ``code``; return what it said on both streams."""
         done = self.run(*arguments)
         assert done.returncode == code, done
         return done.stdout + done.stderr

@@ -16,7 +16,7 @@ import pytest
 from fxsched.jobs import Secret
 from fxsched_fakes import faults
 
-from .conftest import BIN, until
+from .conftest import until
 
 if TYPE_CHECKING:
     from .conftest import Site
@@ -177,14 +177,7 @@ def test_the_traceback_of_an_internal_error_does_not_tell_it(site: Site, where: 
 def test_the_command_line_keeps_it_to_the_job_as_well(site: Site) -> None:
     site.environment["WEBLINK_PRIMARY"] = MARKER
 
-    done = subprocess.run(
-        [BIN / "fxsched", "submit", "--", "sleep", "60"],
-        env=site.environment,
-        cwd=site.home,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    done = site.run("submit", "--", "sleep", "60")
 
     assert (done.returncode, MARKER in done.stdout + done.stderr) == (0, False)
     assert all(path.endswith("/command") for path in places_with_marker(site.home, site.slurm))
