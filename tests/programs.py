@@ -15,12 +15,16 @@ import gc
 import json
 import os
 import selectors
+import signal
 import socket
 import subprocess
 import sys
-from functools import cache
+from contextlib import suppress
+from functools import cache, partial
 from importlib import import_module
+from io import TextIOWrapper
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -29,8 +33,8 @@ if TYPE_CHECKING:
 
 LAUNCHER = Path(sys.executable).with_name("fxsched-launch")
 FXSCHED = Path(sys.executable).with_name("fxsched")
-"""The installed programs. ``subprocess`` starts them for the tests that are about an interpreter's start and its locale,
-streams that are closed, or what /proc shows of a process."""
+"""The installed programs. ``subprocess`` starts them where a test is about an interpreter's start, its locale, streams
+that are closed, or what /proc shows of a process."""
 
 _MAINS = {LAUNCHER.name: "fxsched.fastx.launcher", FXSCHED.name: "fxsched.cli"}
 _ALSO_IMPORTED = (
@@ -39,12 +43,17 @@ _ALSO_IMPORTED = (
     *("fxsched_process.adapter", "fxsched_slurm.adapter", "fxsched_lsf.adapter", "fxsched_pbs.pbs"),
     *("fxsched_sge.adapter", "fxsched_docker.adapter", "fxsched_command.adapter", "fxsched_moab.adapter"),
 )
+_NOTHING: Mapping[str, float] = MappingProxyType({})
 _LARGEST = 1 << 17
 """Bytes of the largest order to the parent."""
 
 
 def run(
-    argv: Sequence[str | Path], *, input: Any = None, timeout: float = 60, **settings: Any
+    argv: Sequence[str | Path],
+    *,
+    input: Any = None,  # noqa: A002 - as subprocess has it
+    timeout: float = 60,
+    **settings: Any,
 ) -> subprocess.CompletedProcess[Any]:
     """Run a program to its end, and return its exit status and what it said."""
     if input is not None:
@@ -58,19 +67,45 @@ def run(
     return subprocess.CompletedProcess(argv, process.returncode, stdout, stderr)
 
 
-class Popen(subprocess.Popen[Any]):
-    """A program that runs. Pipes and all else are the base class's; only its start and the news of its end are not."""
+def end_all(home: Path) -> None:
+    """Kill all that runs in this home directory, or in one beneath it, and all that is started meanwhile."""
+    while left := [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if _runs_below(pid, home)]:
+        for pid in left:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
-    def _execute_child(  # type: ignore[no-untyped-def] # noqa: PLR0913 - as the base class calls it
-        self, args, _executable, _preexec, _close, _pass, cwd, env, _startupinfo, _flags, _shell,
-        p2cread, p2cwrite, c2pread, c2pwrite, errread, errwrite, _restore, _gid, _gids, _uid, _umask, new_session, _group,
-    ) -> None:  # fmt: skip
+
+def _runs_below(pid: int, home: Path) -> bool:
+    try:
+        environment = Path(f"/proc/{pid}/environ").read_bytes()  # of a zombie it is empty
+    except OSError:  # it has just ended, or is somebody else's
+        return False
+    return b"\0HOME=" + bytes(home) + b"/" in b"\0" + environment.replace(b"\0", b"/\0")
+
+
+class Popen(subprocess.Popen[Any]):
+    """A program that runs. Pipes and all else are the base class's; only its start and the news of its end are not.
+
+    ``timing`` has other values for what a ``Timing`` has by default, where no setting says how patient a cluster is.
+    """
+
+    def __init__(self, argv: Sequence[str | Path], *, timing: Mapping[str, float] = _NOTHING, **settings: Any) -> None:
+        self._timing = timing
+        super().__init__(argv, **settings)
+
+    # fmt: off
+    def _execute_child(  # type: ignore[no-untyped-def] # as the base class calls it
+        self, args, _executable, _preexec, _close, _pass, cwd, env, _startupinfo, _flags, _shell, p2cread, p2cwrite,
+        c2pread, c2pwrite, errread, errwrite, _restore, _gid, _gids, _uid, _umask, new_session, _group,
+    ):
+        # fmt: on
         os.umask(umask := os.umask(0))
         order = {
             "argv": [os.fsdecode(word) for word in args],
             "directory": os.path.abspath(cwd or "."),
             "environment": _environment(os.environ if env is None else env),
             "umask": umask,
+            "timing": dict(self._timing),
             "new_session": bool(new_session),
         }
         streams = [given if given >= 0 else own for own, given in enumerate((p2cread, c2pwrite, errwrite))]
@@ -105,7 +140,7 @@ class Popen(subprocess.Popen[Any]):
 
     def _number(self) -> int:
         number = self._news.read(4)
-        assert len(number) == 4, f"{self.args} was not started, or its parent has ended"
+        assert len(number) == 4, f"{self.args!r} was not started, or its parent has ended"
         return int.from_bytes(number, signed=True)
 
 
@@ -167,7 +202,7 @@ def _next_program(control: socket.socket) -> dict[str, Any] | None:
                     return None
                 pid = os.fork()
                 if pid == 0:
-                    return json.loads(data) | {"descriptors": descriptors}
+                    return {**json.loads(data), "descriptors": descriptors}
                 *streams, news = descriptors
                 for descriptor in streams:
                     os.close(descriptor)
@@ -178,10 +213,8 @@ def _tell_of_end(descriptor: int, pid: int, news: int) -> None:
     end = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
     assert end is not None
     code = end.si_status if end.si_code == os.CLD_EXITED else -end.si_status
-    try:
+    with suppress(BrokenPipeError):  # nobody waits for it
         os.write(news, code.to_bytes(4, signed=True))
-    except BrokenPipeError:
-        pass  # nobody waits for it
     os.waitpid(pid, 0)  # not before: its number is its own while somebody may send it a signal
     os.close(news)
     os.close(descriptor)
@@ -192,6 +225,7 @@ def _be_program(
     directory: str,
     environment: dict[str, str],
     umask: int,
+    timing: dict[str, float],
     new_session: bool,
     descriptors: list[int],
 ) -> NoReturn:
@@ -205,14 +239,20 @@ def _be_program(
     os.environ.clear()
     os.environ.update(environment)
     sys.argv = argv
-    sys.stdin, sys.stdout, sys.stderr = (
-        open(own, mode, encoding="utf-8", errors=errors, newline="\n", closefd=False)
-        for own, mode, errors in ((0, "r", "surrogateescape"), (1, "w", "surrogateescape"), (2, "w", "backslashreplace"))
-    )
+    sys.stdin = _stream(0, "r", "surrogateescape")
+    sys.stdout = _stream(1, "w", "surrogateescape")
+    sys.stderr = _stream(2, "w", "backslashreplace")
     sys.stderr.reconfigure(line_buffering=True)
+    config = import_module("fxsched.settings.config")
+    config.Timing = partial(config.Timing, **timing)  # type: ignore[attr-defined] # it imports the name
     os.write(news, os.getpid().to_bytes(4, signed=True))
     os.closerange(3, os.sysconf("SC_OPEN_MAX"))
     sys.exit(import_module(_MAINS[os.path.basename(argv[0])]).main())
+
+
+def _stream(descriptor: int, mode: str, errors: str) -> TextIOWrapper:
+    """Open a standard stream as an interpreter does that starts with a UTF-8 locale."""
+    return TextIOWrapper(open(descriptor, f"{mode}b", closefd=False), encoding="utf-8", errors=errors, newline="\n")
 
 
 if __name__ == "__main__":

@@ -63,9 +63,7 @@ class Shell:
 
 @pytest.fixture
 def shell(tmp_path: Path) -> Any:
-    """A shell whose local jobs are ended after the test."""
+    """A shell whose local jobs end with the test."""
     shell = Shell(tmp_path)
     yield shell
-    jobs = [path.name for path in tmp_path.glob(".local/state/fxsched/processes/*")]
-    if jobs:
-        shell.fxsched("cancel", "--cluster", "local", *jobs)
+    programs.end_all(tmp_path)

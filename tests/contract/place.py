@@ -106,11 +106,13 @@ run_installed = launching.run
 async def run_launcher(
     argv: Sequence[str], *, stdin: bytes, environment: Mapping[str, str], cwd: Path
 ) -> tuple[int, str, str]:
-    """Run the launcher as the node would; any other program, an ``sh`` that starts it too, is run by the node itself."""
+    """Run the launcher as the node would; another program, such as an ``sh`` that starts it, is the node's to run."""
     if argv[0] != LAUNCHER:
         return await run_installed(argv, stdin=stdin, environment=environment, cwd=cwd)
     pipe = subprocess.PIPE
-    process = programs.Popen(argv, stdin=pipe, stdout=pipe, stderr=pipe, env=environment, cwd=cwd, start_new_session=True)
+    process = programs.Popen(
+        argv, stdin=pipe, stdout=pipe, stderr=pipe, env=environment, cwd=cwd, start_new_session=True
+    )
     try:
         said = await anyio.to_thread.run_sync(process.communicate, stdin, abandon_on_cancel=True)
     finally:

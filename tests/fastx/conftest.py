@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from .. import programs
-from ..programs import FXSCHED, LAUNCHER
+from ..programs import LAUNCHER
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,7 +26,7 @@ class User:
         self.state = home / ".local" / "state" / "fxsched"
         self.root = home / "fastx"
         self.environment = {"HOME": str(home), "PATH": os.environ["PATH"], "LANG": "C.UTF-8"}
-        self.start_script("sleep 60")
+        self.start_script("""echo '{"result": 1}'; sleep 60""")  # a launch does not wait for what says that it runs
 
     def start_script(self, text: str) -> None:
         """Make ``text`` what FastX's start script does."""
@@ -85,17 +85,10 @@ class User:
         places = ("ledger/live", "ledger/ended", "sessions", "processes")
         return [path.name for place in places for path in self.state.glob(f"{place}/*")]
 
-    def end_everything(self) -> None:
-        """End what still runs, and wait for the end."""
-        jobs = [path.name for path in self.state.glob("processes/*")]
-        if jobs:
-            command = [FXSCHED, "cancel", "--cluster", "local", *jobs]
-            programs.run(command, env=self.environment).check_returncode()
-
 
 @pytest.fixture
 def user(tmp_path: Path) -> Any:
     """A user whose jobs are ended after the test."""
     user = User(tmp_path)
     yield user
-    user.end_everything()
+    programs.end_all(user.home)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,7 +15,7 @@ from .. import programs
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Iterator
+    from pathlib import Path
 
     from .conftest import User
 
@@ -69,12 +68,8 @@ class Service:
 
 
 @pytest.fixture
-def service(user: User, tmp_path: Path) -> Iterator[Service]:
-    service = Service(user, tmp_path / "homes")
-    yield service
-    service.configure(CONFIG)
-    for path in (*service.state.glob("users/*/ledger/live/*.json"),):
-        service.fxsched("cancel", "--login", path.parts[-4], path.stem)
+def service(user: User, tmp_path: Path) -> Service:
+    return Service(user, tmp_path / "homes")
 
 
 def test_a_session_is_the_user_s_and_the_record_of_it_is_the_service_s(service: Service) -> None:

@@ -9,6 +9,7 @@ import subprocess
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,8 @@ class Site:
         self.slurm = Path(self.fake.directory)
         self.home.mkdir(mode=0o700)
         self.environment = {"HOME": str(self.home), "PATH": os.environ["PATH"], "LANG": "C.UTF-8"}
+        self.timing = {"settle_pause": 0.0, "gone_after": 0.0}
+        """How patient the cluster is, in our programs too, where no setting says it."""
         self.start_script("exec sleep 60")
         self.configure()
         with self.fake as fake:
@@ -118,10 +121,10 @@ class Site:
         return json.dumps(usual | members).encode()
 
     def launching(
-        self, *arguments: str, start: type[subprocess.Popen[str]] = programs.Popen, **members: Any
+        self, *arguments: str, start: Callable[..., subprocess.Popen[str]] | None = None, **members: Any
     ) -> subprocess.Popen[str]:
-        """Start the launcher on a request, and do not wait for it. ``start`` may be ``subprocess.Popen`` itself."""
-        process = start(
+        """Start the launcher on a request, and do not wait for it. ``start`` may be ``subprocess.Popen``."""
+        process = (start or partial(programs.Popen, timing=self.timing))(
             [LAUNCHER, *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -151,7 +154,7 @@ class Site:
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run ``fxsched``."""
-        return programs.run([FXSCHED, *arguments], env=self.environment, cwd=self.home, text=True)
+        return programs.run([FXSCHED, *arguments], env=self.environment, cwd=self.home, timing=self.timing, text=True)
 
     def fxsched(self, *arguments: str, code: int = 0) -> str:
         """Run ``fxsched``, which must exit with ``code``; return what it said on both streams."""
@@ -163,7 +166,7 @@ class Site:
         """Return the cluster, as a program that uses the library has it; it never saw what another one did."""
         commands = {name: str(self.bin / name) for name in COMMANDS}
         options = SlurmAdapter.Options(commands=commands, accounting=False, deadline=deadline, submit_deadline=deadline)
-        usual = {"launch": 20.0, "settle_pause": 0.0, "cancel": 15.0, "poll_interval": 0.0, "gone_after": 0.0}
+        usual = self.timing | {"launch": 20.0, "cancel": 15.0, "poll_interval": 0.0}
         return Cluster("main", SlurmAdapter(LocalHost(), options), self.ledger, timing=Timing(**(usual | timing)))
 
     def sbatch(self, name: str, command: str = "sleep 60", *options: str) -> str:
