@@ -11,13 +11,12 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from fxsched.cluster.cluster import Cluster
 from fxsched.cluster.timing import Timing
-from fxsched.hosts import LocalHost
 from fxsched.jobs import JobSpec, Token, new_token
 from fxsched.records.ledger import Entry, Ledger
 from fxsched_fakes import Cluster as FakeCluster
@@ -26,6 +25,10 @@ from fxsched_slurm.adapter import SlurmAdapter
 
 from .. import programs
 from ..programs import FXSCHED, LAUNCHER
+from .in_process import InProcessHost
+
+if TYPE_CHECKING:
+    from fxsched.hosts import Host
 
 PATIENCE = 30.0
 """Seconds until a condition that must come true is given up: a loaded machine is slow, not wrong."""
@@ -162,12 +165,16 @@ class Site:
         assert done.returncode == code, done
         return done.stdout + done.stderr
 
-    def open(self, *, deadline: float = 15.0, **timing: float) -> Cluster:
-        """Return the cluster, as a program that uses the library has it; it never saw what another one did."""
-        commands = {name: str(self.bin / name) for name in COMMANDS}
-        options = SlurmAdapter.Options(commands=commands, accounting=False, deadline=deadline, submit_deadline=deadline)
+    def open(self, host: Host | None = None, **timing: float) -> Cluster:
+        """Return the cluster, as a program that uses the library has it; it never saw what another one did.
+
+        On another host than the usual one, a command is a process, and one that hangs does so until it is given up.
+        """
+        commands = {name: str(self.bin / name) for name in COMMANDS} if host else {}
+        options = SlurmAdapter.Options(commands=commands, accounting=False)
         usual = self.timing | {"launch": 20.0, "cancel": 15.0, "poll_interval": 0.0}
-        return Cluster("main", SlurmAdapter(LocalHost(), options), self.ledger, timing=Timing(**(usual | timing)))
+        adapter = SlurmAdapter(host or InProcessHost(self.fake, self.home), options)
+        return Cluster("main", adapter, self.ledger, timing=Timing(**(usual | timing)))
 
     def sbatch(self, name: str, command: str = "sleep 60", *options: str) -> str:
         """Submit a job without fxsched, as anybody may; return its id."""
@@ -235,11 +242,12 @@ class Site:
     # ── the end
 
     def end_everything(self) -> None:
-        """End all jobs, and wait until none of their processes is left."""
+        """End all jobs, and whatever else the test has left running, also when it failed."""
         self.plan()
         with self.fake as fake:
             for job in list(fake.jobs.values()):
                 fake.lose(job)
+        programs.end_all(self.home)
 
 
 @pytest.fixture

@@ -71,9 +71,11 @@ class InProcessHost:
                 file.seek(0)
                 os.dup2(file.fileno(), 0)
             with mock.patch.dict(os.environ, environment), mock.patch("time.sleep", _sleep):
-                return frame._with_fault(  # main() would end the process
+                reply = frame._with_fault(  # main() would end the process
                     Cluster(self.cluster.directory), "slurm", command, command, arguments, fault
                 )
+            faults.log(self.cluster.directory, command, arguments, reply.rc)
+            return reply
         finally:
             os.dup2(kept, 0)
             os.close(kept)

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 
+from fxsched.hosts import LocalHost
+
 from .conftest import until
 from .steps import Stepped
 
@@ -116,7 +118,7 @@ def test_a_signal_while_sbatch_hangs_leaves_no_job(site: Site, fault: str, numbe
 
 
 def test_a_signal_while_nothing_can_be_cancelled_says_that_a_job_is_left(site: Site, monkeypatch: Any) -> None:
-    cluster = site.open(cancel=0.5)
+    cluster = site.open(cancel=0.1)
 
     async def main() -> None:
         with anyio.CancelScope() as scope:
@@ -150,7 +152,7 @@ def test_a_scope_cancelled_at_any_step_leaves_no_job_or_returns_one(site: Site, 
 
         job: Job | None = None
         with anyio.CancelScope() as scope:
-            job = await Stepped(site.open().submit(site.spec()), step)
+            job = await Stepped(site.open(LocalHost()).submit(site.spec()), step)
         return job, steps
 
     kept = []
