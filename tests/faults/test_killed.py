@@ -135,7 +135,7 @@ async def wait_for_start(*arguments, **settings):
 def hit_before(function):
     def hit_first(*arguments):
         if function is not set_signal or arguments[1] is signal.SIG_IGN:
-            hit(signal.SIGINT, signal.SIGHUP, signal.SIGTERM)
+            hit(signal.SIGHUP, signal.SIGTERM, signal.SIGINT)
         return function(*arguments)
     return hit_first
 
