@@ -148,7 +148,7 @@ async def _launch_or_stop(data: bytes, arguments: _Arguments, outlet: Outlet, in
                 async for number in signals:
                     if outlet.told is None:
                         interrupted.append(number)
-                        tasks.cancel_scope.cancel()
+                        launching.cancel()
         finally:
             # Now it is decided, and a signal that ended the launcher here would make it look otherwise.
             for number in _STOPS:
@@ -158,10 +158,12 @@ async def _launch_or_stop(data: bytes, arguments: _Arguments, outlet: Outlet, in
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(stop)
         await ready.wait()
-        try:
-            await launch(data, outlet, arguments.config, arguments.profile, dry_run=arguments.dry_run)
-        except Exception as error:  # kept out of the task group, which would wrap it
-            failure = error
+        # Signals are heeded until the job is withdrawn, too: between heeding and ignoring them, one would end us.
+        with anyio.CancelScope() as launching:
+            try:
+                await launch(data, outlet, arguments.config, arguments.profile, dry_run=arguments.dry_run)
+            except Exception as error:  # kept out of the task group, which would wrap it
+                failure = error
         tasks.cancel_scope.cancel()
     if failure is not None:
         raise failure
