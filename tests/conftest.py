@@ -36,7 +36,7 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 settings.register_profile(
-    "thorough", settings.get_profile("quick"), max_examples=200, derandomize=False, database=None, print_blob=True
+    "thorough", settings.get_profile("quick"), max_examples=100, derandomize=False, database=None, print_blob=True
 )
 settings.load_profile("quick")
 

@@ -7,10 +7,10 @@ For tests that make calls by the thousand. What lies on PATH is then a few lines
 the command itself would show: arguments, environment, working directory, umask and standard streams are the caller's,
 the exit status and a death by a signal are the command's, and a command whose caller is killed is killed with it.
 
-A shell cannot hand its descriptors over, so the server opens them anew, through /proc, where that makes no difference:
-pipes, devices, and input that is read from its start. All else is left to the ordinary command, which the shell then
-becomes: a call that prints into a file, whose position would not be shared; and a call by a simulated job, which has to
-be one of the job's processes, because a job may cancel itself.
+A shell cannot hand its descriptors over, so the server opens them anew, through /proc. A call for which that makes a
+difference is left to the ordinary command, which the shell then becomes: one that prints into a file, because it would
+not share the file's position (what a call reads of a file does not move its caller's). So is a call by a simulated job,
+which has to be one of the job's processes, because a job may cancel itself.
 
 The server ends with whoever opened it, however that ends, and takes all calls along.
 """
@@ -26,6 +26,7 @@ if __name__ == "__main__":
     sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 import time
+from contextlib import suppress
 from importlib import import_module
 from selectors import EVENT_READ, BaseSelector, DefaultSelector
 from shlex import quote
@@ -158,14 +159,14 @@ class _Call:
             return  # both ended at once
         code = self._reap()
         if code < 0:
-            signal.pidfd_send_signal(self._caller, -code)
+            self._send(-code)
         else:
             os.write(self._answer, b"%d\n" % code)
 
     def abort(self) -> None:
         """Ends the caller with the call, if there still is one."""
         if not self.over:
-            signal.pidfd_send_signal(self._caller, signal.SIGTERM)
+            self._send(signal.SIGTERM)
             self.end()
 
     def end(self) -> None:
@@ -177,6 +178,10 @@ class _Call:
         os.close(self._answer)
         os.unlink(f"{self._slot}.taken")
         self.over = True
+
+    def _send(self, number: int) -> None:
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self._caller, number)
 
     def _reap(self) -> int:
         _, status = os.waitpid(self._child, 0)
@@ -234,13 +239,14 @@ class _Setting:
 def _reopened(process: str, stream: int, mode: int) -> int:
     """A stream of the caller's, for this process."""
     path = f"{process}/fd/{stream}"
-    if stat.S_ISREG(os.stat(path).st_mode):
-        with open(f"{process}/fdinfo/{stream}") as file:
-            position = file.readline().split()[1]
-        if mode == os.O_WRONLY or position != "0":
-            raise OSError("what is opened anew has a position of its own")
+    is_file = stat.S_ISREG(os.stat(path).st_mode)
+    if is_file and mode == os.O_WRONLY:
+        raise OSError("what is opened anew has a position of its own")
     descriptor = os.open(path, mode | os.O_NONBLOCK | os.O_NOCTTY)  # does not wait for the other end of a pipe
     os.set_blocking(descriptor, True)
+    if is_file:
+        with open(f"{process}/fdinfo/{stream}") as file:
+            os.lseek(descriptor, int(file.readline().removeprefix("pos:")), os.SEEK_SET)
     return descriptor
 
 

@@ -64,7 +64,7 @@ async def until_stopped(work: Callable[[], Awaitable[None]], *, decided: Callabl
                 async for number in signals:
                     if not decided():
                         stopped_by = stopped_by or number
-                        tasks.cancel_scope.cancel()
+                        working.cancel()
         finally:
             # Now it is decided, and a signal that ended the program here would make it look otherwise.
             for number in STOPS:
@@ -74,10 +74,12 @@ async def until_stopped(work: Callable[[], Awaitable[None]], *, decided: Callabl
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(stop)
         await ready.wait()
-        try:
-            await work()
-        except Exception as error:  # kept out of the task group, which would wrap it
-            failure = error
+        # Signals are heeded until all is taken back, too: between heeding and ignoring them, one would end us.
+        with anyio.CancelScope() as working:
+            try:
+                await work()
+            except Exception as error:  # kept out of the task group, which would wrap it
+                failure = error
         tasks.cancel_scope.cancel()
     if failure is not None:
         raise failure

@@ -38,6 +38,7 @@ class FakeSite(Site):
     """Commands of "cancel" that only a job that runs meets."""
     patience: ClassVar[tuple[str, ...]] = ("deadline", "submit_deadline")
     """The adapter's options that say how long its commands may take."""
+    planning = 0.5
     drained: ClassVar[tuple[JobState, ...]] = (JobState.QUEUED, JobState.HELD)
     """Where a job stands that was submitted to drained nodes."""
     serve: ClassVar[Callable[[], CommandServer | None]] = staticmethod(command_server)

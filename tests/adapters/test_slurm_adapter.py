@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from copy import copy
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from fxsched.errors import CommandNotFound, InvalidRequest, OutcomeUnknown, SchedulerUnavailable, SubmitRejected
+from fxsched.errors import (
+    CommandNotFound,
+    HostError,
+    InvalidRequest,
+    OutcomeUnknown,
+    SchedulerUnavailable,
+    SubmitRejected,
+)
 from fxsched.hosts import CommandResult, LocalHost
 from fxsched.hosts.scripted import Command, ScriptedHost
 from fxsched.jobs import EndCause, JobId, JobSpec, JobState, new_token
@@ -113,10 +121,41 @@ async def test_accounts_that_must_be_there_and_do_not_answer_are_no_answer() -> 
     assert (await scripted(answers).status(frozenset([ONE])))[ONE].state is JobState.GONE
 
 
+@pytest.mark.parametrize("trouble", [CommandNotFound("there is no sacct"), OutcomeUnknown("sacct did not answer")])
+async def test_an_sacct_that_cannot_be_run_is_no_trouble_unless_there_must_be_accounts(trouble: HostError) -> None:
+    def answer(command: Command) -> CommandResult:
+        if command.argv[0] == "sacct":
+            raise copy(trouble)
+        return SLURM.result("30-squeue-j-unknown")
+
+    adapter = SlurmAdapter(ScriptedHost(answer), SlurmAdapter.Options())
+    assert (await adapter.status(frozenset([ONE])))[ONE].state is JobState.GONE
+
+    sure = SlurmAdapter(ScriptedHost(answer), SlurmAdapter.Options(accounting=True))
+    with pytest.raises(SchedulerUnavailable, match=trouble.what):
+        await sure.status(frozenset([ONE]))
+
+
+async def test_all_that_squeue_has_forgotten_is_looked_up_in_the_accounts() -> None:
+    def answer(command: Command) -> CommandResult:
+        if command.argv[0] == "squeue":
+            return NO_JOBS
+        [ids] = [word.removeprefix("--jobs=") for word in command.argv if word.startswith("--jobs=")]
+        rows = (f"{id}|COMPLETED|0:0|2026-11-22T15:20:28|Unknown|Unknown|n1|x\n" for id in ids.split(","))
+        return CommandResult(0, "".join(rows).encode(), b"")
+
+    ids = frozenset(map(JobId, ("4217", "4218", "4219")))
+    found = await SlurmAdapter(ScriptedHost(answer), SlurmAdapter.Options()).status(ids)
+
+    assert {id: status.state for id, status in found.items()} == dict.fromkeys(ids, JobState.ENDED)
+
+
 async def test_accounts_can_be_left_alone() -> None:
     adapter = scripted({"squeue": SLURM.result("30-squeue-j-unknown")}, accounting=False)
-
     assert (await adapter.status(frozenset([ONE])))[ONE].state is JobState.GONE
+
+    adapter = scripted({"squeue": CommandResult(0, b"JOBID|NAME\n", b"")}, accounting=False)
+    assert await adapter.find(new_token()) == ()
 
 
 # ── how it asks ───────────────────────────────────────────────────────────────────────────────────────────────────

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fxsched import reasons
 from fxsched.errors import (
     CancelRefused,
     FxschedError,
@@ -236,6 +237,25 @@ def test_why_a_cancelled_job_had_waited_is_not_why_it_ended() -> None:
     assert parse_squeue(squeue_row("CANCELLED", "JobHeldUser"))[JobId("7")].reason == ""
 
 
+def test_why_a_job_that_could_never_run_was_cancelled_is_told() -> None:
+    status = parse_squeue(squeue_row("CANCELLED", "DependencyNeverSatisfied"))[JobId("7")]
+
+    assert (status.cause, status.reason) == (EndCause.CANCELLED, reasons.DEPENDENCY_NEVER)
+
+
+def test_a_job_whose_nodes_are_still_booting_has_none_yet() -> None:
+    status = parse_squeue(squeue_row("CONFIGURING", nodes="n[1-2]", start="2026-11-22T15:11:40"))[JobId("7")]
+
+    assert (status.state, status.nodes, status.started_at) == (Q, (), None)
+
+
+def test_a_job_that_has_started_is_not_expected_to() -> None:
+    status = parse_squeue(squeue_row("RUNNING", nodes="n1", start="2026-11-22T15:11:40"))[JobId("7")]
+
+    assert (status.nodes, status.expected_start) == (("n1",), None)
+    assert status.started_at == datetime(2026, 11, 22, 15, 11, 40, tzinfo=UTC)
+
+
 def test_times_are_utc_and_the_start_of_a_waiting_job_is_an_expectation() -> None:
     text = squeue_row("PENDING", start="2026-11-22T15:15:49") + squeue_row("RUNNING", id="8", start="Unknown")
 
@@ -356,6 +376,12 @@ def test_exit_codes_and_signals(exit_code: str, expected: tuple[int | None, int 
     status = parse_sacct(f"7|FAILED|{exit_code}|Unknown|Unknown|Unknown|n1|x\n")[JobId("7")]
 
     assert (status.exit_code, status.signal, status.reason) == expected
+
+
+def test_a_job_that_runs_has_no_exit_code_though_sacct_prints_one() -> None:
+    status = parse_sacct("7|RUNNING|0:0|2026-11-22T15:11:37|2026-11-22T15:11:40|Unknown|n1|x\n")[JobId("7")]
+
+    assert (status.exit_code, status.signal, status.ended_at) == (None, None, None)
 
 
 def test_a_row_of_sacct_with_a_newline_in_it_spoils_itself_alone() -> None:

@@ -1,4 +1,4 @@
-"""A shell of an operator: the installed ``fxsched``, in a home of its own."""
+"""A shell of an operator: ``fxsched``, in a home of its own."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ import json
 import os
 import shlex
 import subprocess
-import sys
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-FXSCHED = Path(sys.executable).with_name("fxsched")
+from .. import programs
+from ..programs import FXSCHED
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class Shell:
@@ -22,23 +24,26 @@ class Shell:
         self.home = home
         config = home / "usual.toml"
         config.write_text("[clusters.local]\npoll_interval = 0.1\n")
-        self.environment = {"HOME": str(home), "PATH": os.environ["PATH"], "FXSCHED_CONFIG": str(config)}
+        self.environment = {
+            "HOME": str(home),
+            "PATH": os.environ["PATH"],
+            "LANG": "C.UTF-8",
+            "FXSCHED_CONFIG": str(config),
+        }
 
     def fxsched(self, *arguments: str, code: int = 0) -> str:
         """Run fxsched, which must exit with ``code``; return what it printed, and what it complained of."""
-        result = subprocess.run(
-            [FXSCHED, *arguments], capture_output=True, text=True, env=self.environment, cwd=self.home, timeout=60
-        )
+        result = programs.run([FXSCHED, *arguments], env=self.environment, cwd=self.home, text=True)
         assert result.returncode == code, result
         return result.stdout + result.stderr
 
-    def through(self, rest: str) -> tuple[int, str]:
-        """Run ``fxsched`` with the rest of a line of bash; return its exit status and what it complained of."""
+    def through(self, rest: str, **environment: str) -> tuple[int, str]:
+        """Run the installed ``fxsched`` with the rest of a line of bash; its exit status and what it complained of."""
         result = subprocess.run(
             ["bash", "-c", f"set -o pipefail; {shlex.quote(str(FXSCHED))} {rest}"],
             capture_output=True,
             text=True,
-            env=self.environment,
+            env=self.environment | environment,
             cwd=self.home,
             timeout=60,
         )
@@ -58,9 +63,7 @@ class Shell:
 
 @pytest.fixture
 def shell(tmp_path: Path) -> Any:
-    """A shell whose local jobs are ended after the test."""
+    """A shell whose local jobs end with the test."""
     shell = Shell(tmp_path)
     yield shell
-    jobs = [path.name for path in tmp_path.glob(".local/state/fxsched/processes/*")]
-    if jobs:
-        shell.fxsched("cancel", "--cluster", "local", *jobs)
+    programs.end_all(tmp_path)

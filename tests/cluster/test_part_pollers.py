@@ -50,6 +50,27 @@ async def test_company_is_asked_for_in_its_own_part_only(adapter: PartsAdapter, 
     assert adapter.asked("status") == [frozenset([A1, A2])]
 
 
+async def test_whoever_is_company_is_looked_up_once(pollers: PartPollers) -> None:
+    looked = []
+
+    def company() -> list[JobId]:
+        looked.append(1)
+        return [A2, C1]
+
+    assert (await pollers.status([A1, B1], company=company)).keys() == {A1, A2, B1}
+    assert len(looked) == 1
+
+
+async def test_a_part_of_another_cluster_is_another_part(
+    adapter: PartsAdapter, pollers: PartPollers, tmp_path: Path
+) -> None:
+    await pollers.status([A1])
+
+    await PartPollers(adapter, tmp_path / "poll", "other", interval=5.0).status([A1])
+
+    assert len(adapter.asked("status")) == 2
+
+
 async def test_a_part_that_is_down_makes_only_its_own_jobs_unknown(adapter: PartsAdapter, pollers: PartPollers) -> None:
     adapter.down = frozenset("b")
 

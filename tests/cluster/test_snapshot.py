@@ -170,6 +170,18 @@ async def test_where_a_file_system_has_no_locks_everybody_asks_at_once(
     assert scheduler.asked("status") == [{ONE}]
 
 
+async def test_who_finds_a_fresh_answer_waits_for_nobody(
+    scheduler: Scheduler, poller: Poller, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await poller.status([ONE])
+    monkeypatch.setattr("anyio.sleep", None)
+    with (place / "main.lock").open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        assert (await poller.status([ONE])).keys() == {ONE}
+
+    assert len(scheduler.asked("status")) == 1
+
+
 async def test_only_who_has_no_fresh_answer_is_asked_for(scheduler: Scheduler, poller: Poller, other: Poller) -> None:
     await poller.status([ONE])
 
@@ -219,6 +231,14 @@ async def test_an_answer_serves_for_less_than_the_interval(
     assert len(scheduler.asked("status")) == 2
 
 
+async def test_an_answer_is_from_the_moment_when_it_came(poller: Poller, clock: Callable[[timedelta], None]) -> None:
+    def company() -> list[JobId]:
+        clock(timedelta(seconds=10))
+        return []
+
+    assert (await poller.status([ONE], company=company))[ONE].observed_at == BEGIN + timedelta(seconds=10)
+
+
 async def test_an_answer_from_before_the_clock_was_set_back_is_asked_for_again(
     scheduler: Scheduler, poller: Poller, clock: Callable[[timedelta], None]
 ) -> None:
@@ -241,6 +261,7 @@ async def test_an_answer_that_nobody_renews_is_forgotten(
     clock(FORGET / 2)
     await poller.status([THREE])
     assert other.last_known([ONE, TWO, THREE]).keys() == {TWO, THREE}
+    assert other.last_known([TWO]).keys() == {TWO}
 
 
 async def test_what_was_last_known_stays_while_the_scheduler_is_left_alone(
@@ -337,6 +358,17 @@ async def test_a_link_in_its_place_leads_nowhere(poller: Poller, place: Path, tm
     assert not (tmp_path / "precious").exists()
 
 
+async def test_what_it_leaves_is_its_owner_s_alone(poller: Poller, place: Path) -> None:
+    old = os.umask(0)
+    try:
+        await poller.status([ONE])
+    finally:
+        os.umask(old)
+
+    modes = {path.name: path.stat().st_mode & 0o777 for path in (place, *place.iterdir())}
+    assert modes == {"poll": 0o700, "main.json": 0o600, "main.lock": 0o600}
+
+
 async def test_a_shorter_snapshot_takes_the_place_of_a_longer_one(
     scheduler: Scheduler, poller: Poller, other: Poller, clock: Callable[[timedelta], None]
 ) -> None:
@@ -368,8 +400,13 @@ async def test_each_question_in_a_row_that_fails_makes_the_rest_twice_as_long(
 
 
 async def test_a_rest_ends_by_itself(
-    scheduler: Scheduler, poller: Poller, other: Poller, clock: Callable[[timedelta], None]
+    scheduler: Scheduler,
+    poller: Poller,
+    other: Poller,
+    monkeypatch: pytest.MonkeyPatch,
+    clock: Callable[[timedelta], None],
 ) -> None:
+    monkeypatch.setattr("random.uniform", lambda _, most: most)
     scheduler.plan("status", SchedulerUnavailable("slurmctld is down"))
     for each in (poller, other):
         with pytest.raises(SchedulerUnavailable, match="slurmctld is down"):
@@ -379,3 +416,15 @@ async def test_a_rest_ends_by_itself(
     clock(timedelta(seconds=INTERVAL))
 
     assert (await other.status([ONE])).keys() == {ONE}
+
+
+async def test_a_rest_from_before_the_clock_was_set_back_does_not_last(
+    scheduler: Scheduler, poller: Poller, clock: Callable[[timedelta], None]
+) -> None:
+    scheduler.plan("status", SchedulerUnavailable("slurmctld is down"))
+    with pytest.raises(SchedulerUnavailable):
+        await poller.status([ONE])
+
+    clock(-timedelta(seconds=polling.LONGEST_REST))
+
+    assert (await poller.status([ONE])).keys() == {ONE}

@@ -137,7 +137,7 @@ class QueueLaunchContract(LaunchContract):
     async def test_a_session_for_which_there_is_no_room_says_so_and_starts_later(self, place: Place) -> None:
         everything = await place.site.submit(**place.site.everything)
         await place.site.until(everything, JobState.RUNNING)
-        place.configure("wait_for_start = 3")
+        place.configure(f"wait_for_start = {place.site.planning}")
 
         launch = await place.launch()
 

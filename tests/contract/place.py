@@ -1,30 +1,33 @@
-"""A FastX node whose launcher is the installed ``fxsched-launch``, in front of a scheduler."""
+"""A FastX node whose launcher is ``fxsched-launch``, in front of a scheduler."""
 
 from __future__ import annotations
 
 import json
 import os
-import sys
+import subprocess
 from contextlib import asynccontextmanager
-from pathlib import Path
+from functools import partial
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 import anyio
 
 from fxsched.jobs import JobId
-from fxsched_fakes.fastx import FastXNode
+from fxsched_fakes.fastx import FastXNode, launching
 
+from .. import programs
 from .site import until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Mapping, Sequence
+    from pathlib import Path
 
     from fxsched_fakes.fastx import LaunchResult
 
     from .site import Site
 
-LAUNCHER = str(Path(sys.executable).with_name("fxsched-launch"))
-FXSCHED = str(Path(sys.executable).with_name("fxsched"))
+LAUNCHER = str(programs.LAUNCHER)
+FXSCHED = str(programs.FXSCHED)
 
 START: dict[str, Any] = {
     "command": "exec sleep 600",
@@ -61,18 +64,21 @@ class Place:
     async def launch(self, start: Mapping[str, Any] = START, **settings: Any) -> LaunchResult:
         """Ask for a session, as FastX does."""
         settings = {"launcher": [LAUNCHER], "env": self.environment} | settings
-        return await self.node.launch(start, **settings)
+        with mock.patch.object(launching, "run", run_launcher):
+            return await self.node.launch(start, **settings)
 
     async def fxsched(self, *arguments: str) -> str:
         """Run an operator's command, which must work; return what it printed."""
         environment = {
             "HOME": str(self.node.home),
             "PATH": os.environ["PATH"],
+            "LANG": "C.UTF-8",
             "FXSCHED_CONFIG": str(self.node.installation.config / "fxsched.toml"),
         }
-        done = await anyio.run_process([FXSCHED, *arguments], env=environment | self.environment, check=False)
+        run = partial(programs.run, [FXSCHED, *arguments], env=environment | self.environment, text=True)
+        done = await anyio.to_thread.run_sync(run)
         assert done.returncode == 0, done
-        return done.stdout.decode()
+        return str(done.stdout)
 
     def tokens(self) -> list[str]:
         """Return the tokens of all submissions in the ledger."""
@@ -92,6 +98,27 @@ class Place:
         [job] = await until(ask, bool)
         self.site.adopt(job)
         return job
+
+
+run_installed = launching.run
+
+
+async def run_launcher(
+    argv: Sequence[str], *, stdin: bytes, environment: Mapping[str, str], cwd: Path
+) -> tuple[int, str, str]:
+    """Run the launcher as the node would; another program, such as an ``sh`` that starts it, is the node's to run."""
+    if argv[0] != LAUNCHER:
+        return await run_installed(argv, stdin=stdin, environment=environment, cwd=cwd)
+    pipe = subprocess.PIPE
+    process = programs.Popen(
+        argv, stdin=pipe, stdout=pipe, stderr=pipe, env=environment, cwd=cwd, start_new_session=True
+    )
+    try:
+        said = await anyio.to_thread.run_sync(process.communicate, stdin, abandon_on_cancel=True)
+    finally:
+        process.kill()
+    out, err = (text.decode(errors="replace") for text in said)
+    return process.wait(), out, err
 
 
 @asynccontextmanager

@@ -44,6 +44,8 @@ class Site:
     """Why that second one waits."""
     deleted_while_waiting: ClassVar[EndCause] = EndCause.CANCELLED
     """What the scheduler says of the end of a job that was cancelled before it ran; UNKNOWN where it does not tell."""
+    planning: ClassVar[float] = 3.0
+    """Seconds after which it surely knows why a new job waits."""
     caller: ClassVar[dict[str, str]]
     """Variables that users set, and that hide jobs, change columns or turn commands into others."""
 

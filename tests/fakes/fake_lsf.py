@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from fxsched_fakes import install
 
+from ..commands import command_server
 from .fake_slurm import Slurm, wait_for
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ class Lsf(Slurm):
         self.home = directory / "home"
         self.home.mkdir(parents=True)
         self.bin = directory / "bin"
-        self.cluster = install(self.bin, "lsf", directory / "state", **settings)
+        self.cluster = install(self.bin, "lsf", directory / "state", server=command_server(), **settings)
         self.state = directory / "state"
 
     def submit(self, command: str, *options: str, id: int | None = None) -> str:

@@ -5,6 +5,7 @@ from xml.etree import ElementTree
 
 from fxsched_fakes import install
 
+from ..commands import command_server
 from .fake_slurm import Slurm
 
 
@@ -15,7 +16,7 @@ class Moab(Slurm):
         self.home = directory / "home"
         self.home.mkdir(parents=True)
         self.bin = directory / "bin"
-        self.cluster = install(self.bin, "moab", directory / "state", over=over, **settings)
+        self.cluster = install(self.bin, "moab", directory / "state", server=command_server(), over=over, **settings)
         self.state = Path(self.cluster.directory)
 
     def msub(self, command: str, *options: str) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 from fxsched_fakes import Cluster, faults, install
 
 from ..captures import Captures
+from ..commands import command_server
 from .fake_slurm import PATIENCE, wait_for
 
 USERS = {"openpbs": "alice", "torque": "bob"}
@@ -24,7 +25,9 @@ class Pbs:
         self.home = directory / "home"
         self.home.mkdir(parents=True)
         self.bin = directory / "bin"
-        self.cluster: Cluster = install(self.bin, scheduler, state=directory / "state", name="vm", **settings)
+        self.cluster: Cluster = install(
+            self.bin, scheduler, directory / "state", server=command_server(), name="vm", **settings
+        )
         (self.home / "ok.sh").write_text("sleep 1\n")
 
     def run(

@@ -10,6 +10,7 @@ from fxsched_fakes import Cluster, faults, install
 from fxsched_fakes.processes import MARK, RUNNER_MARK
 
 from ..captures import Captures
+from ..commands import command_server
 
 PATIENCE = 20
 
@@ -28,13 +29,13 @@ def captures(*names: str) -> list[dict[str, str]]:
 
 
 class Slurm:
-    """One simulated cluster."""
+    """One simulated cluster, whose commands run in the server, unless ``server`` says otherwise."""
 
     def __init__(self, directory: Path, **settings: object) -> None:
         self.home = directory / "home"
         self.home.mkdir(parents=True)
         self.bin = directory / "bin"
-        self.cluster: Cluster = install(self.bin, state=directory / "state", **settings)
+        self.cluster: Cluster = install(self.bin, state=directory / "state", **{"server": command_server()} | settings)
         self.state = Path(self.cluster.directory)
 
     def start(self, *argv: str, environment: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:

@@ -19,6 +19,7 @@ import pytest
 from fxsched_fakes import Cause, Cluster, Job, State, faults, install
 
 from ..captures import Captures
+from ..commands import command_server
 from .fake_slurm import wait_for
 
 RECORDED = Captures("container")
@@ -31,7 +32,7 @@ class Engine:
 
     def __init__(self, directory: Path) -> None:
         self.bin = directory / "bin"
-        self.cluster: Cluster = install(self.bin, "docker", state=directory / "state")
+        self.cluster: Cluster = install(self.bin, "docker", directory / "state", server=command_server())
 
     def run(self, *argv: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,17 @@ def hanging(slurm: Slurm, kind: str = "hang") -> subprocess.Popen[bytes]:
     process = slurm.start("sbatch", "--wrap", "true")
     wait_for(lambda: len(faults.calls(slurm.state)) > before, lambda: "it was never called")
     return process
+
+
+def commands_of(process: subprocess.Popen[bytes]) -> list[int]:
+    """The processes besides the caller that print where it prints."""
+    pipe = os.readlink(f"/proc/{process.pid}/fd/9")
+    found = []
+    for path in Path("/proc").glob("[0-9]*/fd/1"):
+        with suppress(OSError):
+            if os.readlink(path) == pipe and path.parts[2] != str(process.pid):
+                found.append(int(path.parts[2]))
+    return found
 
 
 def program(process: subprocess.Popen[bytes]) -> str:
@@ -103,9 +115,10 @@ def test_a_file_is_read_from_where_it_stands(slurm: Slurm, position: int) -> Non
     (slurm.home / "file").write_bytes(b"ignored\n#!/bin/sh\ntrue\n" if position else b"#!/bin/sh\ntrue\n")
     with open(slurm.home / "file", "rb", buffering=0) as file:
         file.seek(position)
-        job = subprocess.check_output([slurm.bin / "sbatch", "--parsable"], stdin=file, cwd=slurm.home, text=True)
+        argv = [slurm.bin / "sbatch", "--parsable"]
+        done = subprocess.run(argv, stdin=file, capture_output=True, cwd=slurm.home, text=True, check=True)
 
-    assert (slurm.state / "jobs" / job.strip() / "script").read_bytes() == b"#!/bin/sh\ntrue\n"
+    assert (slurm.state / "jobs" / done.stdout.strip() / "script").read_bytes() == b"#!/bin/sh\ntrue\n"
 
 
 def test_output_into_a_file_follows_what_is_there_and_is_followed(slurm: Slurm) -> None:
@@ -155,6 +168,16 @@ def test_a_call_that_hangs_ends_by_a_signal(slurm: Slurm, kind: str, number: int
         assert len(cluster.jobs) == (kind == "accept-then-hang")
 
 
+def test_a_call_whose_command_is_killed_dies_of_the_same_signal(served: Slurm) -> None:
+    process = hanging(served)
+    [command] = commands_of(process)
+
+    os.kill(command, signal.SIGKILL)
+
+    process.communicate(timeout=PATIENCE)
+    assert process.returncode == -signal.SIGKILL
+
+
 def test_a_call_whose_caller_is_killed_does_nothing_more(slurm: Slurm) -> None:
     with slurm.cluster:  # it has to wait
         process = slurm.start("sbatch", "--wrap", "true")
@@ -166,14 +189,15 @@ def test_a_call_whose_caller_is_killed_does_nothing_more(slurm: Slurm) -> None:
         assert not cluster.jobs
 
 
-def test_many_calls_at_once_do_not_disturb_one_another(slurm: Slurm) -> None:
-    with slurm.cluster:
+def test_many_calls_at_once_do_not_disturb_one_another(served: Slurm) -> None:
+    """Those for which the server has no room are processes."""
+    with served.cluster:
         processes = [
-            slurm.start("sbatch", "--parsable", f"--job-name={number}", "--wrap", "true") for number in range(70)
+            served.start("sbatch", "--parsable", f"--job-name={number}", "--wrap", "true") for number in range(70)
         ]
     ids = [process.communicate(timeout=PATIENCE)[0].decode().strip() for process in processes]
 
-    with slurm.cluster as cluster:
+    with served.cluster as cluster:
         assert {str(job.id): job.name for job in cluster.jobs.values()} == {id: str(n) for n, id in enumerate(ids)}
 
 
@@ -187,6 +211,17 @@ def test_a_job_that_cancels_itself_dies_of_it(slurm: Slurm) -> None:
     with slurm.cluster as cluster:
         assert cluster.jobs[int(job)].cause is Cause.CANCELLED
     assert not (slurm.home / "survived").exists()
+
+
+def test_a_call_by_a_job_is_one_of_its_processes(served: Slurm) -> None:
+    with served.cluster as cluster:
+        cluster.undrain("n1")
+    served.plan("squeue", "hang")
+
+    served.submit(f"x=$({served.bin}/squeue 2>/dev/null)")
+
+    wait_for(lambda: faults.calls(served.state, "squeue"), lambda: "it was never called")
+    assert any("-SEXutf8" in command and "squeue" in command for command in served.processes().values())
 
 
 def test_a_served_call_is_a_shell_and_starts_no_python(served: Slurm) -> None:

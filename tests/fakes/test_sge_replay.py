@@ -14,6 +14,7 @@ import pytest
 from fxsched_fakes import install
 
 from ..captures import Captures
+from ..commands import command_server
 from .fake_slurm import wait_for
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class Place:
         self.home.mkdir()
         (self.home / "sge.sh").write_text("#!/bin/sh\nsleep ${1:-1}\n")
         self.bin = directory / "bin"
-        self.cluster = install(self.bin, "sge", state=directory / "state", accounting=True)
+        self.cluster = install(self.bin, "sge", directory / "state", server=command_server(), accounting=True)
 
     def run(self, *argv: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
         return subprocess.run(

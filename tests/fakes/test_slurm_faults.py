@@ -195,5 +195,6 @@ def test_control_verbs(slurm: Slurm) -> None:
 
 
 def test_the_public_names() -> None:
-    assert sorted(fxsched_fakes.__all__) == ["Cause", "Cluster", "Job", "Settings", "State", "faults", "install"]
+    names = ["Cause", "Cluster", "CommandServer", "Job", "Settings", "State", "faults", "install"]
+    assert sorted(fxsched_fakes.__all__) == names
     assert all(getattr(fxsched_fakes, name) for name in fxsched_fakes.__all__)

@@ -240,3 +240,13 @@ def test_accounting_remembers(make_slurm: type[Slurm]) -> None:
     ]
     assert slurm.out("sacct", "-n", "-P", "-X", "-j", "999999", "-o", "JobID") == ""
     assert "CANCELLED+" in slurm.out("sacct", "-j", ids[3])
+
+
+def test_accounting_counts_back_from_now(make_slurm: type[Slurm]) -> None:
+    slurm = make_slurm(accounting=True)
+    job = slurm.submit("true")
+    slurm.await_state(job, "COMPLETED")
+    slurm.advance_clock(4000)
+    moments = ("now", "now-60", "now-59minutes", "now-1hour", "now-90minutes", "now-2hours", "now-1day", "now-1days")
+    seen = [since for since in moments if slurm.out("sacct", "-n", "-P", "-X", "-j", job, "-S", since, "-o", "JobID")]
+    assert seen == ["now-90minutes", "now-2hours", "now-1day", "now-1days"]

@@ -6,24 +6,27 @@ import json
 import os
 import shlex
 import subprocess
-import sys
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-LAUNCHER = Path(sys.executable).with_name("fxsched-launch")
+from .. import programs
+from ..programs import LAUNCHER
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
 
 
 class User:
-    """Somebody who starts sessions: runs the installed launcher as FastX would, in a home of its own."""
+    """Somebody who starts sessions: runs the launcher as FastX would, in a home of its own."""
 
     def __init__(self, home: Path) -> None:
         self.home = home
         self.state = home / ".local" / "state" / "fxsched"
         self.root = home / "fastx"
         self.environment = {"HOME": str(home), "PATH": os.environ["PATH"], "LANG": "C.UTF-8"}
-        self.start_script("sleep 60")
+        self.start_script("""echo '{"result": 1}'; sleep 60""")  # a launch does not wait for what says that it runs
 
     def start_script(self, text: str) -> None:
         """Make ``text`` what FastX's start script does."""
@@ -55,21 +58,24 @@ class User:
     def launch(self, *arguments: str, data: bytes | None = None, **members: Any) -> subprocess.CompletedProcess[str]:
         """Run the launcher on a request, or on any ``data``."""
         stdin = json.dumps(self.request(**members)).encode() if data is None else data
-        result = subprocess.run(
-            [LAUNCHER, *arguments], input=stdin, capture_output=True, env=self.environment, timeout=60, check=False
-        )
+        result = programs.run([LAUNCHER, *arguments], input=stdin, env=self.environment)
         return subprocess.CompletedProcess(
             result.args, result.returncode, result.stdout.decode(), result.stderr.decode()
         )
 
-    def launch_in_shell(self, rest: str) -> subprocess.CompletedProcess[str]:
-        """Run the launcher with odd standard streams; at the head of a pipe, too, its exit status is returned."""
+    def launch_in_shell(
+        self, rest: str = "", environment: Mapping[str, str] | None = None, **members: Any
+    ) -> subprocess.CompletedProcess[str]:
+        """Run the installed launcher, with odd standard streams or an odd environment.
+
+        At the head of a pipe, too, its exit status is returned.
+        """
         return subprocess.run(
             ["bash", "-c", f"set -o pipefail; {shlex.quote(str(LAUNCHER))} {rest}"],
-            input=json.dumps(self.request()),
+            input=json.dumps(self.request(**members)),
             capture_output=True,
-            text=True,
-            env=self.environment,
+            encoding="utf-8",
+            env=self.environment | dict(environment or {}),
             timeout=60,
             check=False,
         )
@@ -79,17 +85,10 @@ class User:
         places = ("ledger/live", "ledger/ended", "sessions", "processes")
         return [path.name for place in places for path in self.state.glob(f"{place}/*")]
 
-    def end_everything(self) -> None:
-        """End what still runs, and wait for the end."""
-        jobs = [path.name for path in self.state.glob("processes/*")]
-        if jobs:
-            command = [LAUNCHER.with_name("fxsched"), "cancel", "--cluster", "local", *jobs]
-            subprocess.run(command, env=self.environment, check=True, capture_output=True, timeout=60)
-
 
 @pytest.fixture
 def user(tmp_path: Path) -> Any:
     """A user whose jobs are ended after the test."""
     user = User(tmp_path)
     yield user
-    user.end_everything()
+    programs.end_all(user.home)

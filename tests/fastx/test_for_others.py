@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from .conftest import LAUNCHER
+from .. import programs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    import subprocess
+    from pathlib import Path
 
     from .conftest import User
 
@@ -58,13 +57,7 @@ class Service:
         return self.user.launch(login=login, uid=uid, homedir=f"/no/such/home/{login}", **members)
 
     def fxsched(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [LAUNCHER.with_name("fxsched"), *arguments],
-            env=self.user.environment,
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
+        return programs.run([programs.FXSCHED, *arguments], env=self.user.environment, text=True)
 
     def entries(self, account: str) -> list[dict[str, Any]]:
         paths = self.state.glob(f"users/{account}/ledger/*/*.json")
@@ -75,12 +68,8 @@ class Service:
 
 
 @pytest.fixture
-def service(user: User, tmp_path: Path) -> Iterator[Service]:
-    service = Service(user, tmp_path / "homes")
-    yield service
-    service.configure(CONFIG)
-    for path in (*service.state.glob("users/*/ledger/live/*.json"),):
-        service.fxsched("cancel", "--login", path.parts[-4], path.stem)
+def service(user: User, tmp_path: Path) -> Service:
+    return Service(user, tmp_path / "homes")
 
 
 def test_a_session_is_the_user_s_and_the_record_of_it_is_the_service_s(service: Service) -> None:

@@ -48,6 +48,8 @@ def test_a_local_job_inherits_the_launcher_s_environment(user: User) -> None:
 
 
 def test_a_start_script_that_prints_no_result_is_reported_in_words(user: User) -> None:
+    user.start_script("sleep 60")
+
     result = user.launch(start={"command": "xterm", "name": "my session"})
 
     assert result.returncode == 0
@@ -127,11 +129,13 @@ def test_the_log_tells_the_administrator_what_happened(user: User) -> None:
 
 
 def test_a_home_that_hangs_does_not_hold_up_the_launcher_s_end(user: User) -> None:
-    user.start_script('cd "$HOME"/.local/state/fxsched/sessions/*; rm output; mkfifo output; sleep 60')
+    user.environment["FXSCHED_CONFIG"] = str(user.config("[profiles.default]\nwait_for_start = 0.5\n"))
+    os.mkfifo(fifo := user.home / "fifo")
     program = (
-        "from fxsched.session import directory\n"
+        "from fxsched.session import directory, here\n"
         "from fxsched.fastx import launcher\n"
-        "directory.DEADLINE = 0.5\n"
+        "directory.DEADLINE = 0.1\n"
+        f"here.read = lambda place: open({str(fifo)!r})\n"
         "launcher.main()\n"
         "raise AssertionError\n"
     )
@@ -144,7 +148,6 @@ def test_a_home_that_hangs_does_not_hold_up_the_launcher_s_end(user: User) -> No
         timeout=30,
     )
 
-    next(user.state.glob("sessions/*/output")).unlink()
     assert (result.returncode, result.stderr) == (0, b"")
     assert result.stdout.startswith(b'The session "my session" ')
 
@@ -155,12 +158,12 @@ ASCII = {"PYTHONIOENCODING": "ascii", "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONC
 
 
 def test_the_answer_is_utf_8_whatever_the_locale(user: User) -> None:
-    user.environment |= ASCII
+    config = user.config("[profiles.default]\nwait_for_start = 0\n")
 
-    result = user.launch(start={"name": "可視化"})
+    result = user.launch_in_shell(f"--config {config}", environment=ASCII, start={"name": "可視化"})
 
     assert (result.returncode, result.stderr) == (0, "")
-    assert result.stdout.startswith('The session "可視化" (job ')
+    assert result.stdout.startswith('The session "可視化" has been submitted')
     assert 'exit 0: The session "可視化"' in (user.state / "launch.log").read_text("utf-8")
 
 

@@ -1,4 +1,4 @@
-"""A site where everything can go wrong: a fake Slurm, a user with a home, the installed programs, and the library."""
+"""A site where everything can go wrong: a fake Slurm, a user with a home, our programs, and the library."""
 
 from __future__ import annotations
 
@@ -6,25 +6,30 @@ import json
 import os
 import re
 import subprocess
-import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from fxsched.cluster.cluster import Cluster
 from fxsched.cluster.timing import Timing
-from fxsched.hosts import LocalHost
 from fxsched.jobs import JobSpec, Token, new_token
 from fxsched.records.ledger import Entry, Ledger
 from fxsched_fakes import Cluster as FakeCluster
 from fxsched_fakes import State, faults, install
 from fxsched_slurm.adapter import SlurmAdapter
 
-BIN = Path(sys.executable).parent
+from .. import programs
+from ..programs import FXSCHED, LAUNCHER
+from .in_process import InProcessHost
+
+if TYPE_CHECKING:
+    from fxsched.hosts import Host
+
 PATIENCE = 30.0
 """Seconds until a condition that must come true is given up: a loaded machine is slow, not wrong."""
 COMMANDS = ("sbatch", "squeue", "scancel", "sacct", "sinfo", "scontrol")
@@ -50,6 +55,8 @@ class Site:
         self.slurm = Path(self.fake.directory)
         self.home.mkdir(mode=0o700)
         self.environment = {"HOME": str(self.home), "PATH": os.environ["PATH"], "LANG": "C.UTF-8"}
+        self.timing = {"settle_pause": 0.0, "gone_after": 0.0}
+        """How patient the cluster is, in our programs too, where no setting says it."""
         self.start_script("exec sleep 60")
         self.configure()
         with self.fake as fake:
@@ -116,10 +123,12 @@ class Site:
         }
         return json.dumps(usual | members).encode()
 
-    def launching(self, *arguments: str, **members: Any) -> subprocess.Popen[str]:
-        """Start the installed launcher on a request, and do not wait for it."""
-        process = subprocess.Popen(
-            [BIN / "fxsched-launch", *arguments],
+    def launching(
+        self, *arguments: str, start: Callable[..., subprocess.Popen[str]] | None = None, **members: Any
+    ) -> subprocess.Popen[str]:
+        """Start the launcher on a request, and do not wait for it. ``start`` may be ``subprocess.Popen``."""
+        process = (start or partial(programs.Popen, timing=self.timing))(
+            [LAUNCHER, *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -134,7 +143,7 @@ class Site:
         return process
 
     def launch(self, *arguments: str, **members: Any) -> subprocess.CompletedProcess[str]:
-        """Run the installed launcher on a request."""
+        """Run the launcher on a request."""
         process = self.launching(*arguments, **members)
         out, err = process.communicate(timeout=60)
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
@@ -147,29 +156,25 @@ class Site:
         return found[1]
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run the installed ``fxsched``."""
-        return subprocess.run(
-            [BIN / "fxsched", *arguments],
-            capture_output=True,
-            text=True,
-            env=self.environment,
-            cwd=self.home,
-            timeout=60,
-            check=False,
-        )
+        """Run ``fxsched``."""
+        return programs.run([FXSCHED, *arguments], env=self.environment, cwd=self.home, timing=self.timing, text=True)
 
     def fxsched(self, *arguments: str, code: int = 0) -> str:
-        """Run the installed ``fxsched``, which must exit with ``code``; return what it said on both streams."""
+        """Run ``fxsched``, which must exit with ``code``; return what it said on both streams."""
         done = self.run(*arguments)
         assert done.returncode == code, done
         return done.stdout + done.stderr
 
-    def open(self, *, deadline: float = 15.0, **timing: float) -> Cluster:
-        """Return the cluster, as a program that uses the library has it; it never saw what another one did."""
-        commands = {name: str(self.bin / name) for name in COMMANDS}
-        options = SlurmAdapter.Options(commands=commands, accounting=False, deadline=deadline, submit_deadline=deadline)
-        usual = {"launch": 20.0, "settle_pause": 0.0, "cancel": 15.0, "poll_interval": 0.0, "gone_after": 0.0}
-        return Cluster("main", SlurmAdapter(LocalHost(), options), self.ledger, timing=Timing(**(usual | timing)))
+    def open(self, host: Host | None = None, **timing: float) -> Cluster:
+        """Return the cluster, as a program that uses the library has it; it never saw what another one did.
+
+        On another host than the usual one, a command is a process, and one that hangs does so until it is given up.
+        """
+        commands = {name: str(self.bin / name) for name in COMMANDS} if host else {}
+        options = SlurmAdapter.Options(commands=commands, accounting=False)
+        usual = self.timing | {"launch": 20.0, "cancel": 15.0, "poll_interval": 0.0}
+        adapter = SlurmAdapter(host or InProcessHost(self.fake, self.home), options)
+        return Cluster("main", adapter, self.ledger, timing=Timing(**(usual | timing)))
 
     def sbatch(self, name: str, command: str = "sleep 60", *options: str) -> str:
         """Submit a job without fxsched, as anybody may; return its id."""
@@ -237,11 +242,12 @@ class Site:
     # ── the end
 
     def end_everything(self) -> None:
-        """End all jobs, and wait until none of their processes is left."""
+        """End all jobs, and whatever else the test has left running, also when it failed."""
         self.plan()
         with self.fake as fake:
             for job in list(fake.jobs.values()):
                 fake.lose(job)
+        programs.end_all(self.home)
 
 
 @pytest.fixture

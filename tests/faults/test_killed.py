@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 
+from fxsched.hosts import LocalHost
+
 from .conftest import until
 from .steps import Stepped
 
@@ -115,8 +117,67 @@ def test_a_signal_while_sbatch_hangs_leaves_no_job(site: Site, fault: str, numbe
     assert (site.live_jobs(), site.live_entries(), site.clients()) == ({}, {}, [])
 
 
+SIGNALLED = """
+import os, signal
+import anyio
+from fxsched.cluster.cluster import Cluster
+from fxsched.fastx import launcher
+from fxsched_slurm.adapter import SlurmAdapter
+
+def hit(*numbers):
+    for number in numbers:
+        os.kill(os.getpid(), number)
+
+async def wait_for_start(*arguments, **settings):
+    hit(signal.SIGTERM)
+    await anyio.sleep_forever()
+
+def hit_before(function):
+    def hit_first(*arguments):
+        if function is not set_signal or arguments[1] is signal.SIG_IGN:
+            hit(signal.SIGHUP, signal.SIGTERM, signal.SIGINT)
+        return function(*arguments)
+    return hit_first
+
+set_signal = signal.signal
+Cluster.wait_for_start = wait_for_start
+place, name = {place}, {name!r}
+setattr(place, name, hit_before(getattr(place, name)))
+launcher.main()
+"""
+"""A launcher that gets a signal while it waits for its job, and all signals once more at a later moment."""
+
+
+def launch_signalled(site: Site, place: str, name: str) -> tuple[int, str]:
+    """Launch; return the exit status and the answer."""
+    site.configure(wait_for_start=60.0)
+    done = subprocess.run(
+        [sys.executable, "-c", SIGNALLED.format(place=place, name=name)],
+        input=site.request(),
+        capture_output=True,
+        env=site.environment,
+        timeout=60,
+    )
+    return done.returncode, done.stdout.decode()
+
+
+@pytest.mark.parametrize(("place", "name"), [("SlurmAdapter", "cancel"), ("launcher.Outlet", "tell")])
+def test_a_second_signal_does_not_keep_a_launch_from_finishing(site: Site, place: str, name: str) -> None:
+    ended = launch_signalled(site, place, name)
+
+    assert ended == (143, "The launch was interrupted; no session was left behind.\n")
+    assert (site.live_jobs(), site.live_entries(), len(site.ended_tokens())) == ({}, {}, 1)
+
+
+def test_a_launch_heeds_signals_until_nothing_is_left(site: Site) -> None:
+    # When it begins to ignore them, there is a moment in which one would end it.
+    launch_signalled(site, "signal", "signal")
+
+    assert (site.live_jobs(), site.live_entries(), len(site.ended_tokens())) == ({}, {}, 1)
+
+
 def test_a_signal_while_nothing_can_be_cancelled_says_that_a_job_is_left(site: Site, monkeypatch: Any) -> None:
-    cluster = site.open(cancel=0.5)
+    cluster = site.open(cancel=0.1)
 
     async def main() -> None:
         with anyio.CancelScope() as scope:
@@ -150,7 +211,7 @@ def test_a_scope_cancelled_at_any_step_leaves_no_job_or_returns_one(site: Site, 
 
         job: Job | None = None
         with anyio.CancelScope() as scope:
-            job = await Stepped(site.open().submit(site.spec()), step)
+            job = await Stepped(site.open(LocalHost()).submit(site.spec()), step)
         return job, steps
 
     kept = []

@@ -239,7 +239,7 @@ def test_a_clock_that_jumps_ends_no_live_job_and_hides_no_end(
     cluster = site.open(poll_interval=0.0, gone_after=0.0)
     job = anyio.run(cluster.submit, site.spec())
     anyio.run(cluster.status, [job.id])
-    for module in ("cluster", "polling", "submission", "ledger", "reconcile"):
+    for module in ("cluster.cluster", "cluster.polling", "cluster.submission", "cluster.reconcile", "records.ledger"):
         monkeypatch.setattr(f"fxsched.{module}.now", lambda: datetime.now(UTC) + jump)
 
     assert anyio.run(cluster.status, [job.id])[job.id].state is JobState.QUEUED

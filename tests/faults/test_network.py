@@ -3,11 +3,12 @@ good. There is one job, or one clear error and none; and what could not be settl
 
 from __future__ import annotations
 
-from contextlib import suppress
+import os
+import signal
 from typing import TYPE_CHECKING, Any, Literal
 
-import anyio
 import pytest
+from msgspec.structs import replace
 
 from fxsched.cluster.cluster import Cluster
 from fxsched.cluster.reconcile import reconcile
@@ -20,6 +21,7 @@ from fxsched.records.ledger import Ledger
 from fxsched_fakes import State
 from fxsched_process.pool import PoolAdapter
 
+from .. import programs
 from ..adapters.pool_site import ThesePools
 from ..adapters.slurm_site import FakeSlurm
 from ..contract.faults import assert_clear
@@ -55,8 +57,9 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 class CutHost:
     """A far host whose network is cut at one command, and stays down for some more.
 
-    before: nothing of the command is sent. during: it begins, and is ended in the middle. after: it does all of its
-    work, and the answer is lost. While the network is down, nothing is sent.
+    before: nothing of the command is sent. during: it begins, and is ended in the middle, or where it has none, before
+    it has done anything. after: it does all of its work, and the answer is lost. While the network is down, nothing is
+    sent.
     """
 
     home = None
@@ -80,12 +83,36 @@ class CutHost:
             raise HostUnreachable(f"no route to {self.label}")
         if number != self._cut_at:
             return await self._host.run(argv, deadline=deadline, **settings)
-        with suppress(OutcomeUnknown):
-            await self._host.run(argv, deadline=0.03 if self._moment == "during" else deadline, **settings)
+        if self._moment == "after":
+            await self._host.run(argv, deadline=deadline, **settings)
+        elif half := half_of(argv):
+            assert (await self._host.run(half, deadline=deadline, **settings)).exit_code == 128 + signal.SIGKILL
         raise OutcomeUnknown(f"the connection to {self.label} was lost: {argv[0]} may have run")
 
 
-TIMING = Timing(launch=2.5, settle_pause=0.05, cancel=15.0, poll_interval=0.0, gone_after=0.0)
+HALVES = {'mkdir "$d" || exit\n': "", '"$d cannot be made" >&2\n        exit 1\n    fi\n': "submit"}
+"""With what the first half of a program of sh ends, and its verb, if it has several."""
+
+
+def half_of(argv: Sequence[str]) -> Sequence[str] | None:
+    """Return a command that does one half of what this one does, and kills itself there; None where it has no middle.
+
+    The halves: a session's directory, or a job's own, has been made, and nothing is in it.
+    """
+    if argv[0] == "/bin/sh":
+        shell, option, program, *words = argv
+        for first, verb in HALVES.items():
+            if first in program and verb in (words[1], ""):
+                return (shell, option, program.replace(first, f"{first}kill -s KILL 0\n"), *words)
+    return None
+
+
+PATIENT = Timing(launch=20.0, settle_pause=0.05, cancel=15.0, poll_interval=0.0, gone_after=0.0)
+
+
+def timing(outage: int) -> Timing:
+    """Return how patient a cluster is: not for long, where nothing will answer."""
+    return replace(PATIENT, launch=0.5) if outage == FOR_GOOD else PATIENT
 
 
 async def submit(cluster: Cluster) -> FxschedError | None:
@@ -108,9 +135,9 @@ async def slurm(home: Path) -> AsyncIterator[FakeSlurm]:
     await site.end_jobs()
 
 
-def on(site: FakeSlurm, host: Host) -> Cluster:
+def on(site: FakeSlurm, host: Host, outage: int = 0) -> Cluster:
     adapter = type(site.adapter)(host, site.adapter.options)
-    return Cluster("main", adapter, Ledger(site.home / "state"), timing=TIMING)
+    return Cluster("main", adapter, Ledger(site.home / "state"), timing=timing(outage))
 
 
 def living(site: FakeSlurm, cluster: Cluster) -> tuple[int, int]:
@@ -128,7 +155,7 @@ async def test_a_cut_makes_one_job_or_none_and_the_error_says_which(
     slurm: FakeSlurm, moment: Moment, command: int, outage: int
 ) -> None:
     host = CutHost(slurm.adapter.host, moment, command, outage=outage)
-    cluster = on(slurm, host)
+    cluster = on(slurm, host, outage)
 
     error = await submit(cluster)
 
@@ -182,6 +209,10 @@ async def test_a_submit_that_was_cut_is_never_sent_by_the_other_node_unless_ther
 # ── a pool behind a network ───────────────────────────────────────────────────────────────────────────────────────
 
 
+SUBMIT = 2
+"""Which command submits, behind the question how busy the host is and the staging."""
+
+
 @pytest.mark.parametrize("outage", [0, FOR_GOOD])
 @pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize("moment", MOMENTS)
@@ -193,21 +224,30 @@ async def test_a_session_of_a_pool_is_on_one_host_or_on_none(
         name: CutHost(machine, moment, command, outage=outage, label=name) for name, machine in site.machines.items()
     }
     adapter = PoolAdapter(Pool(hosts), site.adapter.options)
-    cluster = Cluster("main", adapter, Ledger(home / "state"), timing=TIMING)
+    cluster = Cluster("main", adapter, Ledger(home / "state"), timing=timing(outage))
 
     try:
         error = await submit(cluster)
 
-        again = Cluster("main", site.adapter, Ledger(home / "state"), timing=TIMING)
+        again = Cluster("main", site.adapter, Ledger(home / "state"), timing=PATIENT)
         if isinstance(error, SubmitUnsettled):
             await reconcile(again, fix=True)
         jobs = await site.adapter.submissions()
-        site.adopt(*(id for ids in jobs.values() for id in ids))
         statuses = await site.adapter.status(frozenset(id for ids in jobs.values() for id in ids))
         alive = [id for id, status in statuses.items() if status.state is not JobState.ENDED]
         assert [entry.job for entry in again.ledger.live("main")] == alive
         assert len(alive) <= 1
         assert error is None or isinstance(error, SubmitUnsettled) or alive == []
+        # A submit that was ended in the middle leaves a job that will not begin any more.
+        cut_off = [id for id in alive if statuses[id].native_state == "starting"]
+        assert len(cut_off) == ((moment, command) == ("during", SUBMIT))
+        a_minute_passes(home)
+        assert {status.state for status in (await again.status(cut_off)).values()} <= {JobState.ENDED}
     finally:
-        with anyio.CancelScope(shield=True):
-            await site.end_jobs()
+        programs.end_all(home.parent)
+
+
+def a_minute_passes(home: Path) -> None:
+    """Make the jobs that have not begun older than any that may still begin."""
+    for directory in home.parent.glob("*/.local/state/fxsched/processes/*"):
+        os.utime(directory, (0, 0))

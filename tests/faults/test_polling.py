@@ -18,6 +18,7 @@ import pytest
 from fxsched.cluster import polling
 from fxsched.cluster.polling import LONGEST_REST, Poller, Snapshot
 from fxsched.errors import SchedulerUnavailable
+from fxsched.hosts import LocalHost
 from fxsched.jobs import JobId, JobState, JobStatus
 
 if TYPE_CHECKING:
@@ -271,7 +272,7 @@ def test_a_full_disk_is_no_reason_not_to_answer(tmp_path: Path, monkeypatch: pyt
 
 
 def test_a_cluster_that_hangs_does_not_delay_another(site: Site, tmp_path: Path) -> None:
-    hanging, lively = site.open(), poller(Asked(), tmp_path / "other")
+    hanging, lively = site.open(LocalHost()), poller(Asked(), tmp_path / "other")
     job = anyio.run(hanging.submit, site.spec())
     site.plan("squeue", "hang")
 

@@ -14,6 +14,7 @@ from typing import Any
 from unittest import mock
 
 import anyio
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -246,5 +247,5 @@ async def _status(id: JobId, cluster: Cluster) -> Any:
     return (await cluster.status([id], max_age=0))[id]
 
 
-TestPromises = Promises.TestCase
+TestPromises = pytest.mark.timeout(600)(Promises.TestCase)
 TestPromises.settings = settings(max_examples=3 * settings.default.max_examples, stateful_step_count=30)

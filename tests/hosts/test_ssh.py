@@ -9,7 +9,6 @@ import asyncio
 import re
 import subprocess
 import sys
-import time
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -160,16 +159,14 @@ async def test_after_the_command_was_sent_a_cut_is_an_unknown_outcome_and_the_co
     far: Far, tmp_path: Path
 ) -> None:
     far.cut = b"done\n"
-    begin = time.monotonic()
     async with connected(far, tmp_path) as host:
         with pytest.raises(OutcomeUnknown, match="was lost before /bin/sh answered"):
             await host.run(
-                ["/bin/sh", "-c", 'echo done; sleep 60; echo >"$1"', "sh", str(tmp_path / "late")], deadline=50
+                ["/bin/sh", "-c", 'echo done; sleep 600; echo >"$1"', "sh", str(tmp_path / "late")], deadline=600
             )
         with anyio.fail_after(20):
             while far.running:
                 await anyio.sleep(0.01)
-    assert time.monotonic() - begin < 40
     assert len(far.connections) == 2
     assert not (tmp_path / "late").exists()
 

@@ -96,6 +96,7 @@ def test_clusters_are_kept_apart(ledger: Ledger) -> None:
     ledger.write(here)
     ledger.write(there)
     assert list(ledger.live("hpc")) == [here]
+    assert ledger.by_job("hpc", frozenset([JOB])) == {JOB: here}
     assert ledger.by_job("other", frozenset([JOB])) == {JOB: there}
 
 

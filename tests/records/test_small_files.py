@@ -14,6 +14,7 @@ from fxsched.records.files import (
     append_line,
     check_own,
     create_whole,
+    decode,
     make_directory,
     overwrite,
     write_atomically,
@@ -192,6 +193,12 @@ def test_where_a_link_leads_nothing_is_written(folder: Path, tmp_path: Path, wri
         write(folder / "a", b"content")
 
     assert (tmp_path / "precious").read_bytes() == b"precious"
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b"[1]", b'{"a": "\xff"}', b'{"a": ' + b"[" * 100_000])
+def test_what_is_not_the_json_of_its_kind_is_a_wrong_value(data: bytes) -> None:
+    with pytest.raises(ValueError, match=r"\w"):
+        decode(data, dict[str, Any])
 
 
 # ── directories that are ours ─────────────────────────────────────────────────────────────────────────────────────

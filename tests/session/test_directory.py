@@ -192,6 +192,18 @@ async def test_a_home_that_hangs_is_an_error_and_nothing_was_submitted() -> None
 
 
 @pytest.mark.anyio
+async def test_files_that_do_not_answer_are_out_of_reach(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ended = threading.Event()
+    monkeypatch.setattr(here, "read", lambda _: ended.wait(20))
+    monkeypatch.setattr(directory, "DEADLINE", 0.01)
+    try:
+        with pytest.raises(HostUnreachable, match=r"the home directory on this machine does not answer within 0\.01 s"):
+            await directory.read(LocalHost(), TOKEN)
+    finally:
+        ended.set()
+
+
+@pytest.mark.anyio
 async def test_who_gives_up_reading_does_not_wait_for_a_home_that_hangs(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

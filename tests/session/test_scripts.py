@@ -19,7 +19,7 @@ from msgspec.structs import force_setattr
 
 from fxsched.errors import InvalidRequest
 from fxsched.jobs import JobSpec, Secret, SessionWait, new_token
-from fxsched.session.scripts import render_command, render_script
+from fxsched.session.scripts import HOME, render_command, render_script
 
 TOKEN = new_token()
 """A new one in each worker: a job ends whatever carries its token, wherever it comes from."""
@@ -122,9 +122,10 @@ class Recorder:
         self.folder = folder
         self.folder.mkdir(exist_ok=True)
         place = quote(str(folder))
-        text = f"""cat /proc/$$/cmdline >{place}/argv
+        # By what the shell does itself, wherever it can: there are hundreds of examples.
+        text = f"""for word; do printf '%s\\0' "$word"; done >{place}/words
+{{ pwd -P; printf '\\0'; }} >{place}/cwd
 cat /proc/$$/environ >{place}/environ
-readlink -z /proc/$$/cwd >{place}/cwd
 cat >{place}/stdin
 printf said"""
         self.command = ("/bin/sh", "-c", f"PATH=/usr/bin:/bin\n{text}", "recorder")
@@ -132,7 +133,7 @@ printf said"""
     @property
     def words(self) -> list[str]:
         """The words behind the recorder's own."""
-        return self._list("argv")[len(self.command) :]
+        return self._list("words")
 
     @property
     def environment(self) -> dict[str, str]:
@@ -140,7 +141,7 @@ printf said"""
 
     @property
     def directory(self) -> str:
-        return self._list("cwd")[0]
+        return self._list("cwd")[0].removesuffix("\n")
 
     def _list(self, name: str) -> list[str]:
         return os.fsdecode((self.folder / name).read_bytes()).split("\0")[:-1]
@@ -215,13 +216,34 @@ def run_file(file: Path, path: str, folder: Path, **environment: str) -> subproc
 
 @pytest.mark.parametrize(
     "name",
-    ["BASH_FUNC_module%%", "UID", "SHELLOPTS", "PWD", "IFS", "HISTCMD", "RANDOM", "a-b", "1x", "", "FXSCHED_TOKEN"],
+    [
+        *("BASH_FUNC_module%%", "a-b", "1x", "", "FXSCHED_TOKEN", "IFS", "OLDPWD", "OPTIND", "PWD", "SHLVL", "_"),
+        *("BASHOPTS", "BASH_VERSINFO", "EUID", "PPID", "SHELLOPTS", "UID", "EPOCHREALTIME", "EPOCHSECONDS"),
+        *("GROUPS", "HISTCMD", "LINENO", "RANDOM", "SECONDS", "SRANDOM"),
+    ],
 )
 def test_a_variable_that_a_shell_cannot_hold_is_left_out(tmp_path: Path, sh_path: str, name: str) -> None:
     file = tmp_path / "command"
     file.write_bytes(render_command(shell('printf %s "$KEPT"', environment={name: "() { bad value", "KEPT": "kept"})))
     assert run_file(file, sh_path, tmp_path).stdout == b"kept"
     assert b"bad value" not in file.read_bytes()
+
+
+def test_a_command_starts_at_home_wherever_that_is(tmp_path: Path, sh_path: str) -> None:
+    (tmp_path / "home").mkdir()
+    file = tmp_path / "command"
+    file.write_bytes(render_command(shell("pwd", working_directory=HOME)))
+    assert run_file(file, sh_path, tmp_path, HOME=str(tmp_path / "home")).stdout == f"{tmp_path}/home\n".encode()
+    done = run_file(file, sh_path, tmp_path, HOME=str(tmp_path / "none"))
+    assert (done.returncode != 0, done.stdout) == (True, b"")
+
+
+def test_all_that_a_command_says_is_in_its_output_file(tmp_path: Path, sh_path: str) -> None:
+    file = tmp_path / "command"
+    file.write_bytes(render_command(shell("echo out; echo err >&2", output=str(tmp_path / "output"))))
+    done = run_file(file, sh_path, tmp_path)
+    assert (done.stdout, done.stderr) == (b"", b"")
+    assert (tmp_path / "output").read_bytes() == b"out\nerr\n"
 
 
 def test_a_directory_that_is_not_there_ends_the_command(tmp_path: Path, sh_path: str) -> None:
@@ -560,7 +582,8 @@ def test_a_signal_ends_everything_that_carries_the_token(session: Session, fifo:
 
 def test_a_process_that_ignores_term_is_killed(session: Session, fifo: Path) -> None:
     session.write(
-        shell(f"trap '' TERM; echo $$ >{fifo}; exec sleep 300"), patches=(("for _ in 1 2 3 4 5", "for _ in 1"),)
+        shell(f"trap '' TERM; echo $$ >{fifo}; exec sleep 300"),
+        patches=(("for _ in 1 2 3 4 5", "for _ in 1"), ("        sleep 1\n", "        sleep 0.05\n")),
     )
     process = session.start()
     member = int(fifo.read_text())

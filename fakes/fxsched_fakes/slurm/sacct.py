@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import re
 import time
 from collections.abc import Callable, Mapping
 
@@ -24,6 +25,8 @@ TABLE = Table(
     " where yaml",
     hint=False,
 )
+_UNITS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400, "week": 7 * 86400}
+_RELATIVE = re.compile(rf"now(?:([+-])(\d+)(?:({'|'.join(_UNITS)})s?)?)?")
 _DEFAULT = "jobid,jobname,partition,account,alloccpus,state,exitcode"
 
 
@@ -176,11 +179,9 @@ def _uid(user: str) -> int:
 
 
 def _moment(text: str, now: float) -> float:
-    if text.startswith("now"):
-        unit = {"m": 60, "h": 3600, "d": 86400}.get(text[-1:].lower() if not text.endswith("s") else text[-2:-1], 1)
-        digits = "".join(filter(str.isdigit, text))
-        sign = -1 if "-" in text else 1
-        return now + sign * int(digits or 0) * unit
+    if relative := _RELATIVE.fullmatch(text):
+        sign, count, unit = relative.groups()
+        return now + int(f"{sign or '+'}{count or 0}") * _UNITS[unit or "second"]
     for pattern in ("%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M", "%Y-%m-%d"):
         try:
             return time.mktime(time.strptime(text, pattern))
