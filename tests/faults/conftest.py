@@ -24,8 +24,8 @@ from fxsched_fakes import State, faults, install
 from fxsched_slurm.adapter import SlurmAdapter
 
 from .. import programs
+from ..contract.in_process import InProcessHost
 from ..programs import FXSCHED, LAUNCHER
-from .in_process import InProcessHost
 
 if TYPE_CHECKING:
     from fxsched.hosts import Host
@@ -172,8 +172,8 @@ class Site:
         """
         commands = {name: str(self.bin / name) for name in COMMANDS} if host else {}
         options = SlurmAdapter.Options(commands=commands, accounting=False)
-        usual = self.timing | {"launch": 20.0, "cancel": 15.0, "poll_interval": 0.0}
-        adapter = SlurmAdapter(host or InProcessHost(self.fake, self.home), options)
+        usual = self.timing | {"launch": 20.0, "cancel": 15.0, "poll_interval": 0.0, "gone_after": 0.0}
+        adapter = SlurmAdapter(host or InProcessHost(self.fake, self.home, "slurm"), options)
         return Cluster("main", adapter, self.ledger, timing=Timing(**(usual | timing)))
 
     def sbatch(self, name: str, command: str = "sleep 60", *options: str) -> str:
