@@ -7,15 +7,19 @@ PYTHON := $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 BIN := $(VENV)/bin
 FAST := tests --ignore=tests/real
 
-.PHONY: demo test test-other test-real soak lint format bench clean
+.PHONY: demo test test-all test-other test-real soak lint format bench wheels clean
 
 demo: $(VENV)/.installed
 	@$(BIN)/python -m fxsched_fakes.demo
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -n auto $(FAST)
+	$(BIN)/python -m pytest -n auto -m 'not thorough' $(FAST)
 
-# The fast suite once more, on the newest other Python that this machine has, pyenv's included; content where there is
+# And whatever costs more than an edit is worth: each combination of schedulers, new examples for each property.
+test-all: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -n auto --hypothesis-profile=thorough $(FAST)
+
+# All of that once more, on the newest other Python that this machine has, pyenv's included; content where there is
 # none.
 test-other: $(VENV)/.installed-dev
 	@own=$$($(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
@@ -23,7 +27,7 @@ test-other: $(VENV)/.installed-dev
 	    [ $$v != $$own ] || continue; \
 	    for p in python$$v $${PYENV_ROOT:-$$HOME/.pyenv}/versions/$$v.*/bin/python$$v; do \
 	        $$p -c 'import venv, ensurepip' >/dev/null 2>&1 || continue; \
-	        exec $(MAKE) --no-print-directory test VENV=.venv-$$v PYTHON=$$p; \
+	        exec $(MAKE) --no-print-directory test-all VENV=.venv-$$v PYTHON=$$p; \
 	    done; \
 	done; \
 	echo "There is no Python 3.11 or newer here besides $$own."
@@ -51,8 +55,14 @@ format: $(VENV)/.installed-dev
 bench: $(VENV)/.installed-dev
 	$(BIN)/python -m bench
 
+# Each wheel from its own sdist: what an sdist lacks, its wheel lacks too.
+wheels: $(VENV)/.installed-dev
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation --outdir dist .
+	$(BIN)/python -m build --no-isolation --outdir dist fakes
+
 clean:
-	rm -rf .venv .venv-* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf dist .venv .venv-* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 $(VENV)/.made:
 	@[ -n "$(PYTHON)" ] || { echo "fxsched needs Python 3.11 or newer, and there is none on PATH." \
@@ -62,10 +72,10 @@ $(VENV)/.made:
 	$(PYTHON) -m venv $(VENV)
 	@touch $@
 
-$(VENV)/.installed: $(VENV)/.made pyproject.toml
-	$(BIN)/python -m pip install --quiet --editable .
+$(VENV)/.installed: $(VENV)/.made pyproject.toml fakes/pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable . --editable ./fakes
 	@touch $@
 
-$(VENV)/.installed-dev: $(VENV)/.made pyproject.toml
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+$(VENV)/.installed-dev: $(VENV)/.made pyproject.toml fakes/pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable '.[dev]' --editable ./fakes
 	@touch $@ $(VENV)/.installed

@@ -12,6 +12,8 @@ from hypothesis import HealthCheck, settings
 
 from fxsched.hosts import LocalHost
 
+from .commands import command_server
+
 
 def pytest_configure() -> None:
     """Heed what nohup, or a shell's ``&``, lets its programs ignore: shells that the tests start could not trap it."""
@@ -20,13 +22,23 @@ def pytest_configure() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_unconfigure() -> None:
+    if command_server.cache_info().currsize:
+        command_server().close()
+
+
+# "quick" is what nobody asks for: the same few examples each time. --hypothesis-profile=thorough finds new ones.
 settings.register_profile(
-    "core",
+    "quick",
     deadline=None,
-    max_examples=40,
+    max_examples=20,
+    derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
-settings.load_profile("core")
+settings.register_profile(
+    "thorough", settings.get_profile("quick"), max_examples=200, derandomize=False, database=None, print_blob=True
+)
+settings.load_profile("quick")
 
 
 @pytest.fixture(params=["asyncio", "trio"])

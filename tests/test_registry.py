@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import sys
+import tomllib
+from importlib.metadata import distribution
 from pathlib import Path
 
 import pytest
 
 from fxsched.adapter import Adapter
 from fxsched.errors import ConfigurationError
-from fxsched.registry import BUILT_IN, adapter_names, load_adapter
+from fxsched.registry import BUILT_IN, GROUP, adapter_names, load_adapter
+
+PROJECT = Path(__file__).parents[1]
 
 
 @pytest.fixture
@@ -44,6 +49,28 @@ def test_a_built_in_adapter_can_be_had_without_looking_at_what_is_installed(
     adapter = load_adapter(name)
     assert issubclass(adapter, Adapter)
     assert adapter.__abstractmethods__ == frozenset()
+
+
+def test_the_built_in_adapters_are_entry_points_like_anybody_s() -> None:
+    points = distribution("fxsched").entry_points.select(group=GROUP)
+
+    assert {point.name: point.value for point in points} == BUILT_IN
+
+
+def test_every_package_of_adapters_has_its_adapters_in_the_table() -> None:
+    assert _packages() == {target.partition(".")[0] for target in BUILT_IN.values()}
+
+
+def test_every_package_of_adapters_is_held_to_the_layers() -> None:
+    linter = tomllib.loads((PROJECT / "pyproject.toml").read_text())["tool"]["importlinter"]
+    lists = [linter["root_packages"], *(each.get("source_modules", each.get("layers")) for each in linter["contracts"])]
+    held = [set(re.findall(r"fxsched_\w+", str(names))) - {"fxsched_fakes"} for names in lists]
+
+    assert [packages for packages in held if packages] == [_packages()] * 3
+
+
+def _packages() -> set[str]:
+    return {init.parent.name for init in (PROJECT / "adapters").glob("*/__init__.py")}
 
 
 def test_a_third_party_s_adapter_is_found_by_its_entry_point(install: Path) -> None:

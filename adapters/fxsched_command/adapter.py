@@ -15,7 +15,7 @@ from fxsched.errors import CommandNotFound, InvalidRequest, SchedulerUnavailable
 from fxsched.jobs import JobId
 from fxsched.kit import by_token
 from fxsched.registry import load_adapter
-from fxsched.strict import convert
+from fxsched.strict import convert_options
 from fxsched_command import options as description
 from fxsched_command.replies import check_cancel, parse_names, parse_status, parse_submit
 from fxsched_command.submission import Template, fill, placeholders, submit_words
@@ -51,7 +51,7 @@ class CommandAdapter(Adapter):
         self._other: Adapter | None = None
         if options.like:
             kind = load_adapter(options.like)
-            settings = convert(options.like_options, kind.Options, "like_options")
+            settings = convert_options(options.like_options, kind.Options, "like_options")
             self._other = kind(_Surroundings(host, options.environment), settings)
         other = self._other or Adapter
         if self._other:

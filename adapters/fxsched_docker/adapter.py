@@ -146,9 +146,8 @@ class EngineAdapter(Adapter):
     async def _mark(self, id: JobId, container: Container) -> None:
         name = container.name.removeprefix("/")
         words = self._command("rename", id, f"{name}{CANCELLED}")
-        result = await self.host.run(words, deadline=self.options.deadline)
         with suppress(CancelRefused, OutcomeUnknown):  # an end whose cause is not known is better than none
-            check_end(id, result, self.name)
+            check_end(id, await self.host.run(words, deadline=self.options.deadline), self.name)
 
     async def _tell(self, id: JobId, *words: str) -> None:
         deadline = self.options.grace + self.options.deadline

@@ -21,7 +21,7 @@ from fxsched.errors import CancelRefused, ConfigurationError, OutcomeUnknown, Sc
 from fxsched.jobs import JobId, JobState, JobStatus, Token
 from fxsched.kit import token_of
 from fxsched.registry import load_adapter
-from fxsched.strict import convert
+from fxsched.strict import convert_options
 from fxsched_moab.ids import job_id, number, split_id
 from fxsched_moab.replies import check_cancel, explained, is_forbidden, listing, parse_submit
 from fxsched_moab.rows import Row, parse_showq, row_of, status_of, waiting
@@ -76,7 +76,7 @@ class MoabAdapter(Adapter):
                 f"options.resource_manager is {options.resource_manager!r}, but must name what runs Moab's jobs: "
                 '"torque" or "slurm"'
             )
-        settings = convert(options.resource_manager_options, kind.Options, "options.resource_manager_options")
+        settings = convert_options(options.resource_manager_options, kind.Options, "options.resource_manager_options")
         self._manager = kind(host, settings)
         self.abilities = self._manager.abilities & {Ability.LIST}
         self.lag = self._manager.lag  # Moab itself lists a job before it hands it down

@@ -7,8 +7,8 @@
     with cluster:                                               # one transaction
         cluster.end(cluster.jobs[1], Cause.NODE_FAILURE)
 
-Standard library only, and nothing of fxsched: these stand in for other people's programs. The package is imported by
-every fake command, so nothing is loaded before it is used.
+Nothing of fxsched, and, but for the FastX node, only the standard library: these stand in for other people's programs.
+The package is imported by every fake command, so nothing is loaded before it is used.
 """
 
 from importlib import import_module
@@ -19,17 +19,19 @@ if TYPE_CHECKING:
     from .engine import Cluster
     from .installation import install
     from .model import Cause, Job, Settings, State
+    from .server import CommandServer
 
 _HOMES = {
     "Cause": "model",
     "Cluster": "engine",
+    "CommandServer": "server",
     "Job": "model",
     "Settings": "model",
     "State": "model",
     "install": "installation",
 }
 
-__all__ = ["Cause", "Cluster", "Job", "Settings", "State", "faults", "install"]
+__all__ = ["Cause", "Cluster", "CommandServer", "Job", "Settings", "State", "faults", "install"]
 
 
 def __getattr__(name: str) -> object:

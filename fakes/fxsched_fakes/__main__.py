@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from typing import Any
 
 from .engine import Cluster
 from .installation import install
@@ -51,7 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _install(options: argparse.Namespace) -> int:
-    settings: dict[str, object] = {}
+    settings: dict[str, Any] = {}
     if options.config:
         with open(options.config) as file:
             settings |= json.load(file)

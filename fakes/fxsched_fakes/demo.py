@@ -115,7 +115,9 @@ def expect(condition: bool, otherwise: str) -> None:
 
 def program(name: str) -> str:
     """A program of the environment that we run in."""
-    return str(Path(sys.executable).with_name(name))
+    path = Path(sys.executable).with_name(name)
+    expect(path.exists(), f"there is no {path}; fxsched has to be installed beside fxsched-fakes")
+    return str(path)
 
 
 def processes_with(token: str) -> Iterator[int]:

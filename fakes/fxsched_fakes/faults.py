@@ -1,4 +1,4 @@
-"""Planned misbehaviour of fake commands, and the log of their calls.
+"""Planned misbehaviour of fake commands, what of it came to pass, and the log of their calls.
 
 A plan is a list of objects in `faults.json` of the state directory, the first that matches a call is taken:
 
@@ -26,6 +26,7 @@ import fcntl
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from importlib import import_module
 
 KINDS = frozenset(
     {"fail", "hang", "slow", "accept-then-time-out", "accept-then-hang", "garbage", "half-line", "down", "munge",
@@ -66,9 +67,15 @@ class Fault:
 
 
 def plan(directory: str | os.PathLike[str], faults: Sequence[Mapping[str, object]]) -> None:
-    """Writes the plan, in place of an earlier one; an empty one ends all faults. Calls go on being counted."""
+    """Writes the plan, in place of an earlier one; an empty one ends all faults. Calls go on being counted.
+
+    A command that the cluster does not have is an error: its fault would never come to pass.
+    """
+    known = _commands(directory) if faults else frozenset()
     for fault in faults:
-        _parse(fault)
+        command = _parse(fault).command
+        if command not in known:
+            raise ValueError(f"no command is called {command!r}; there are {', '.join(sorted(known))}")
     temporary = os.path.join(directory, f"faults.json.{os.getpid()}")
     with open(temporary, "w") as file:
         json.dump(list(faults), file, indent=1)
@@ -77,7 +84,12 @@ def plan(directory: str | os.PathLike[str], faults: Sequence[Mapping[str, object
 
 def calls(directory: str | os.PathLike[str], command: str | None = None) -> list[dict[str, object]]:
     """The calls so far, oldest first: {"command", "argv", "rc"}; rc is None for one that hangs."""
-    return [call for call in _logged(directory) if command in (None, call["command"])]
+    return [call for call in _logged(directory, "calls") if command in (None, call["command"])]
+
+
+def fired(directory: str | os.PathLike[str]) -> list[dict[str, object]]:
+    """The faults that calls have met so far, oldest first: {"command", "fault", "call"}."""
+    return list(_logged(directory, "fired"))
 
 
 def next_call(directory: str, command: str) -> Fault | None:
@@ -94,18 +106,24 @@ def next_call(directory: str, command: str) -> Fault | None:
             faults = map(_parse, json.load(planned))
     except FileNotFoundError:
         return None
-    return next((fault for fault in faults if fault.hits(command, call)), None)
+    fault = next((fault for fault in faults if fault.hits(command, call)), None)
+    if fault is not None:
+        _log(directory, "fired", {"command": command, "fault": fault.kind, "call": call})
+    return fault
 
 
 def log(directory: str, command: str, argv: Sequence[str], rc: int | None) -> None:
-    line = json.dumps({"command": command, "argv": list(argv), "rc": rc}) + "\n"
-    with open(f"{directory}/calls.jsonl", "ab", buffering=0) as file:
-        file.write(line.encode())
+    _log(directory, "calls", {"command": command, "argv": list(argv), "rc": rc})
 
 
-def _logged(directory: str | os.PathLike[str]) -> Iterator[dict[str, object]]:
+def _log(directory: str, name: str, entry: Mapping[str, object]) -> None:
+    with open(f"{directory}/{name}.jsonl", "ab", buffering=0) as file:
+        file.write(json.dumps(entry).encode() + b"\n")
+
+
+def _logged(directory: str | os.PathLike[str], name: str) -> Iterator[dict[str, object]]:
     try:
-        with open(os.path.join(directory, "calls.jsonl")) as file:
+        with open(os.path.join(directory, f"{name}.jsonl")) as file:
             for line in file:
                 yield json.loads(line)
     except FileNotFoundError:
@@ -114,3 +132,12 @@ def _logged(directory: str | os.PathLike[str]) -> Iterator[dict[str, object]]:
 
 def _parse(fault: Mapping[str, object]) -> Fault:
     return Fault(**fault)  # type: ignore[arg-type]  # a test's own file: what does not fit is its mistake
+
+
+def _commands(directory: str | os.PathLike[str]) -> frozenset[str]:
+    """What calls on this cluster may be called, those of a scheduler on top of it included."""
+    with open(os.path.join(directory, "cluster.json")) as file:
+        scheduler = json.load(file)["scheduler"]
+    # Moab stands on top of any.
+    packages = [import_module(f"fxsched_fakes.{name}") for name in (scheduler, "moab")]
+    return frozenset(name for package in packages for name in getattr(package, "CALLS", package.COMMANDS))

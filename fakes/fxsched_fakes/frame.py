@@ -2,7 +2,8 @@
 
 A command is a function `run(cluster, arguments, environment) -> Reply`. It opens its own transactions on the cluster.
 Each scheduler's package offers `COMMANDS` (name → "module:function") and `troubles.trouble(kind, command, arguments)`;
-and, where one command does everything, `call_name(command, arguments)`, which faults and the log of calls go by.
+and, where one command does everything, `call_name(command, arguments)`, which faults and the log of calls go by, and
+`CALLS`, all that it may be.
 """
 
 from __future__ import annotations
@@ -40,13 +41,8 @@ Command = Callable[[Cluster, list[str], Mapping[str, str]], Reply]
 
 def main(scheduler: str, command: str, directory: str) -> None:
     """Runs one fake command as this process; never returns."""
-    arguments = sys.argv[1:]
-    call_name = getattr(import_module(f"fxsched_fakes.{scheduler}"), "call_name", None)
-    call = call_name(command, arguments) if call_name else command
-    fault = faults.next_call(directory, call)
     try:
-        reply = _with_fault(Cluster(directory), scheduler, command, call, arguments, fault)
-        faults.log(directory, call, arguments, reply.rc)
+        reply = call(scheduler, command, directory, sys.argv[1:])
     except KeyboardInterrupt:
         os._exit(130)
     for stream, content in ((1, reply.out), (2, reply.err)):
@@ -56,6 +52,19 @@ def main(scheduler: str, command: str, directory: str) -> None:
         except OSError:
             continue  # nobody reads
     os._exit(reply.rc)
+
+
+def call(scheduler: str, command: str, directory: str, arguments: list[str]) -> Reply:
+    """Runs one fake command within this process, whose standard input, environment and time are the command's.
+
+    One that hangs never returns from `time.sleep`.
+    """
+    call_name = getattr(import_module(f"fxsched_fakes.{scheduler}"), "call_name", None)
+    name = call_name(command, arguments) if call_name else command
+    fault = faults.next_call(directory, name)
+    reply = _with_fault(Cluster(directory), scheduler, command, name, arguments, fault)
+    faults.log(directory, name, arguments, reply.rc)
+    return reply
 
 
 def _with_fault(

@@ -43,7 +43,8 @@ class Adapter(ABC):
     """The scheduler's name for people, as in "Slurm"."""
 
     class Options(Struct, frozen=True):
-        """The adapter's own settings, ``[clusters.NAME.options]`` in the configuration. Override with a Struct."""
+        """The adapter's own settings, ``[clusters.NAME.options]`` in the configuration. Override with a Struct. A
+        ``float`` is a number of seconds, and must be more than 0 and finite."""
 
     keeps: ClassVar[tuple[str, ...]] = ()
     """Variables that the scheduler's commands need from their surroundings, such as ``SLURM_CONF``. A host runs

@@ -63,7 +63,8 @@ class ConfigurationError(FxschedError):
     """The file, once it is known whose fault it is. The text then begins with it."""
 
     def __str__(self) -> str:
-        return f"{self.origin}: {self.what}" if self.origin else self.what
+        text = super().__str__()
+        return f"{self.origin}: {text}" if self.origin else text
 
 
 class InvalidRequest(FxschedError):

@@ -1,15 +1,37 @@
-"""What the programs have in common: how they write to a standard stream, and how they end."""
+"""What the programs have in common: how they open what may be no file, write to a standard stream, stop, and end."""
 
 from __future__ import annotations
 
 import errno
 import os
+import signal
+import stat
 import sys
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+
+import anyio
 
 if TYPE_CHECKING:
-    from typing import NoReturn, TextIO
+    from collections.abc import Awaitable, Callable
+    from typing import BinaryIO, NoReturn, TextIO
+
+
+STOPS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+"""Signals that ask a program to end."""
+
+
+def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
+    """Open a file to read it. A pipe in its place, which might never end, is no file.
+
+    Raises:
+        OSError: it is not there, cannot be read, or is no regular file.
+    """
+    file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
+    if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        return file
+    file.close()
+    raise OSError(errno.EINVAL, "it is no regular file", os.fspath(path))
 
 
 def write_line(stream: TextIO | None, text: str) -> None:
@@ -23,6 +45,43 @@ def write_line(stream: TextIO | None, text: str) -> None:
     data = f"{text}\n".encode("utf-8", "backslashreplace")
     while data:
         data = data[os.write(stream.fileno(), data) :]
+
+
+async def until_stopped(work: Callable[[], Awaitable[None]], *, decided: Callable[[], bool]) -> int | None:
+    """Do ``work``; a signal that asks the program to end cancels it, as long as it is not ``decided``.
+
+    Returns:
+        the signal that did so; None if none did. From then on such signals are ignored: what has been decided stands.
+    """
+    failure: Exception | None = None
+    stopped_by: int | None = None
+
+    async def stop() -> None:
+        nonlocal stopped_by
+        try:
+            with anyio.open_signal_receiver(*STOPS) as signals:
+                ready.set()
+                async for number in signals:
+                    if not decided():
+                        stopped_by = stopped_by or number
+                        tasks.cancel_scope.cancel()
+        finally:
+            # Now it is decided, and a signal that ended the program here would make it look otherwise.
+            for number in STOPS:
+                signal.signal(number, signal.SIG_IGN)
+
+    ready = anyio.Event()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(stop)
+        await ready.wait()
+        try:
+            await work()
+        except Exception as error:  # kept out of the task group, which would wrap it
+            failure = error
+        tasks.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
+    return stopped_by
 
 
 def leave(code: int) -> NoReturn:

@@ -1,7 +1,7 @@
 """Adapter name → adapter class.
 
-The built-in adapters stand in a table, because reading the installed packages' entry points takes longer than a whole
-launch should. All others are entry points in the group ``fxsched.adapters``, of any installed package.
+Adapters are entry points in the group ``fxsched.adapters``, of any installed package. Reading those takes longer than a
+whole launch should, so the built-in ones stand in a table as well.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from enum import Enum
 from typing import TYPE_CHECKING, Literal, TypeVar, get_args, get_origin
 
@@ -34,6 +35,20 @@ def convert(data: object, kind: type[T], where: str) -> T:
         allowed = ", ".join(_choices(kind, place.removeprefix("."))) if "enum" in what else ""
         known = f" (known: {allowed})" if allowed else ""
         raise ConfigurationError(f"{where}{place}: {what[0].lower()}{what[1:]}{known}") from None
+
+
+def convert_options(data: object, kind: type[T], where: str) -> T:
+    """Return an adapter's own settings. Of theirs, every ``float`` is a number of seconds.
+
+    Raises:
+        ConfigurationError: as :func:`convert`, or a number of seconds is not more than 0, or without end.
+    """
+    options = convert(data, kind, where)
+    for name in kind.__struct_fields__:
+        value = getattr(options, name)
+        if isinstance(value, float) and not 0 < value < math.inf:
+            raise ConfigurationError(f"{where}.{name} is {value:g}, but must be more than 0 and finite")
+    return options
 
 
 def _choices(kind: type[Struct], name: str) -> Iterator[str]:

@@ -16,6 +16,7 @@ from fxsched_command.options import Options
 from ..contract.site import Site
 from ..contract.slurm_words import SlurmSite
 from .fake_site import FakeSite
+from .slurm_site import FakeSlurm
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -50,10 +51,11 @@ class DescribedSlurm(FakeSite, SlurmSite):
     scheduler = "slurm"
     kind = CommandAdapter
     commands = ("sbatch", "squeue", "scancel")
+    verbs = FakeSlurm.verbs
 
     def connect(self, **options: Any) -> CommandAdapter:
         paths = {name: str(self.bin / name) for name in self.commands}
-        return CommandAdapter(LocalHost(), as_options(described("hpc") | {"commands": paths} | options))
+        return CommandAdapter(self.host(), as_options(described("hpc") | {"commands": paths} | options))
 
     def table(self) -> str:
         paths = "\n".join(f'{name} = "{self.bin / name}"' for name in self.commands)

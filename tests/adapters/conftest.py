@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from .fake_site import FakeSite
 from .process_site import ThisMachine
 from .slurm_site import FakeSlurm
 
@@ -43,3 +44,10 @@ async def machine(home: Path, anyio_backend: object) -> AsyncIterator[ThisMachin
     site = ThisMachine(home)
     yield site
     await site.end_jobs()
+
+
+@pytest.fixture(params=["served", pytest.param("processes", marks=pytest.mark.thorough)])
+def either_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands of simulated schedulers run in the server; in a thorough run, also each as a process of its own."""
+    if request.param == "processes":
+        monkeypatch.setattr(FakeSite, "serve", staticmethod(lambda: None))

@@ -3,38 +3,66 @@
 from __future__ import annotations
 
 import json
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from fxsched.hosts import LocalHost
-from fxsched.jobs import JobState
 from fxsched_docker.adapter import DockerAdapter, EngineAdapter, PodmanAdapter
+from fxsched_docker.submission import submit_program
 from fxsched_fakes import State
 
 from ..contract.container_words import ContainerSite
+from ..contract.in_process import InProcessHost
 from .fake_site import FakeSite
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from fxsched.adapter import Adapter
+    from fxsched.hosts import CommandResult
     from fxsched.jobs import JobId, Token
 
-VERBS = ("run", "ps", "inspect", "rename", "stop")
+VERBS = ("run", "ps", "inspect", "rename", "stop", "rm")
+
+
+def used(engine: str) -> dict[str, tuple[str, ...]]:
+    """Return what each verb uses. On a drained engine, containers are made, but not started."""
+    ending = ("rm", "rename", "stop")
+    uses = {"submit": ("run",), "find": ("ps",), "status": ("inspect",), "cancel": ending}
+    return {verb: tuple(f"{engine} {word}" for word in words) for verb, words in uses.items()}
+
+
+class EngineHost(InProcessHost):
+    """A host that does itself what ``submit.sh`` does before that becomes the engine's command."""
+
+    async def run(self, argv: Sequence[str], *, stdin: bytes = b"", **settings: Any) -> CommandResult:
+        if list(argv[:3]) == ["/bin/sh", "-c", submit_program()]:
+            _, command, script, _, *words = argv[4:]
+            Path(script).write_bytes(stdin)
+            argv = [command, "run", f"--label=fxsched.user={os.getuid()}", "--env=HOME", *words]
+        return await super().run(argv, stdin=stdin, **settings)
 
 
 class FakeDocker(ContainerSite, FakeSite):
     """Docker as 20.10.24 speaks."""
 
     scheduler = "docker"
+    sparing = EngineHost
     kind: ClassVar[type[EngineAdapter]] = DockerAdapter
     commands = tuple(f"docker {verb}" for verb in VERBS)
+    verbs: ClassVar[Mapping[str, tuple[str, ...]]] = used("docker")
+    running: ClassVar[frozenset[str]] = frozenset({"docker rename", "docker stop"})
     refusal = ({"native": ("--image=nosuch:1",)}, "No such image: nosuch:1")
-    drained: ClassVar[tuple[JobState, ...]] = (JobState.RUNNING,)
 
     def options(self) -> dict[str, Any]:
         engine = self.kind.engine
         return {"image": "fastx:4", "grace": 1, "commands": {engine: str(self.bin / engine)}}
 
     def connect(self, **options: Any) -> Adapter:
-        return self.kind(LocalHost(self.kind.keeps), self.kind.Options(**self.options() | options))
+        return self.kind(self.host(), self.kind.Options(**self.options() | options))
+
+    def patient(self, seconds: float) -> Adapter:
+        return self.connect(deadline=seconds, submit_deadline=seconds, grace=0)
 
     def table(self) -> str:
         engine = self.kind.engine
@@ -43,9 +71,6 @@ class FakeDocker(ContainerSite, FakeSite):
             f'adapter = "{engine}"\noptions.image = "fastx:4"\noptions.grace = 1\n'
             f"options.commands = {{ {engine} = {path} }}"
         )
-
-    def drain(self) -> None:
-        """An engine lets nothing wait."""
 
     def alive(self, token: Token) -> int:
         with self.simulation as simulation:
@@ -67,4 +92,6 @@ class FakePodman(FakeDocker):
 
     kind = PodmanAdapter
     commands = tuple(f"podman {verb}" for verb in VERBS)
+    verbs = used("podman")
+    running = frozenset({"podman rename", "podman stop"})
     refusal = ({"native": ("--image=nosuch:1",)}, "nosuch:1: image not known")

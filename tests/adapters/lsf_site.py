@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from fxsched.jobs import Resources
 from fxsched_lsf.adapter import LsfAdapter
 
 from .fake_site import FakeSite
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class FakeLsf(FakeSite):
@@ -16,6 +19,12 @@ class FakeLsf(FakeSite):
     scheduler = "lsf"
     kind = LsfAdapter
     commands = ("bsub", "bjobs", "bkill", "bhist")
+    verbs: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "submit": ("bsub",),
+        "find": ("bjobs",),
+        "status": ("bjobs",),
+        "cancel": ("bkill",),
+    }
 
     refusal = ({"queue": "nosuch"}, "nosuch: No such queue")
     held: ClassVar[dict[str, Any]] = {"native": ("-H",)}

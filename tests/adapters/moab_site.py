@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from fxsched.hosts import LocalHost
 from fxsched.jobs import JobId, Resources, new_token
-from fxsched_fakes import install
 from fxsched_moab.adapter import MoabAdapter
 
 from ..contract.site import Site
@@ -15,6 +13,7 @@ from .pbs_site import FakeTorque
 from .slurm_site import FakeSlurm
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from fxsched.adapter import Adapter
@@ -38,9 +37,7 @@ class FakeMoab(FakeSite):
 
     def __init__(self, home: Path, **settings: Any) -> None:
         self.bin = home.parent / "bin"
-        self.simulation = install(
-            self.bin, "moab", home.parent / "moab", over=self.below.scheduler, extra=self.extra, **settings
-        )
+        self.simulation = self.install("moab", over=self.below.scheduler, extra=self.extra, **settings)
         Site.__init__(self, home)
 
     def connect(self, **options: Any) -> Adapter:
@@ -53,7 +50,10 @@ class FakeMoab(FakeSite):
             "resource_manager_options": {"commands": paths(self.below.commands), **patience},
             "commands": paths(OWN_COMMANDS),
         }
-        return self.kind(LocalHost(self.kind.keeps), MoabAdapter.Options(**own | self.own | options))
+        return self.kind(self.host(), MoabAdapter.Options(**own | self.own | options))
+
+    def simulated(self) -> Sequence[str]:
+        return (self.scheduler, self.below.scheduler)
 
     def table(self) -> str:
         def paths(names: tuple[str, ...]) -> str:
@@ -75,6 +75,12 @@ class MoabOverSlurm(FakeMoab):
 
     below = FakeSlurm
     commands = ("msub", "showq", "canceljob", "squeue", "sacct", "scancel")
+    verbs: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "submit": ("msub",),
+        "find": ("squeue", "showq"),
+        "status": ("squeue", "showq"),
+        "cancel": ("canceljob",),
+    }
     refusal = ({"queue": "nosuch"}, "invalid partition specified: nosuch")
     caller: ClassVar[dict[str, str]] = FakeSlurm.caller
 
@@ -89,6 +95,7 @@ class MauiOverSlurm(MoabOverSlurm):
     """Maui, which takes no jobs: the resource manager does."""
 
     commands = ("sbatch", "checkjob", "squeue", "sacct", "scancel")
+    verbs: ClassVar[Mapping[str, tuple[str, ...]]] = FakeSlurm.verbs | {"status": ("squeue", "checkjob")}
     own: ClassVar[dict[str, Any]] = {"submit": "resource_manager"}
     extra: ClassVar[dict[str, str]] = {"flavour": "maui"}
     held: ClassVar[dict[str, Any]] = FakeSlurm.held
@@ -103,6 +110,12 @@ class MoabOverTorque(FakeMoab):
 
     below = FakeTorque
     commands = ("msub", "showq", "canceljob", "qstat", "qselect", "qdel")
+    verbs: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "submit": ("msub",),
+        "find": ("qstat", "showq"),
+        "status": ("qstat", "showq"),
+        "cancel": ("canceljob",),
+    }
     refusal = ({"queue": "nosuch"}, "Unknown queue")
     caller: ClassVar[dict[str, str]] = FakeTorque.caller
 
@@ -117,6 +130,7 @@ class MauiOverTorque(MoabOverTorque):
     """Maui, which takes no jobs: Torque does."""
 
     commands = ("qsub", "checkjob", "qstat", "qselect", "qdel")
+    verbs: ClassVar[Mapping[str, tuple[str, ...]]] = FakeTorque.verbs | {"status": ("qstat", "checkjob")}
     own: ClassVar[dict[str, Any]] = {"submit": "resource_manager"}
     extra: ClassVar[dict[str, str]] = {"flavour": "maui"}
     server = FakeTorque.server

@@ -11,6 +11,7 @@ from ..contract.sge_words import GridEngineSite
 from .fake_site import FakeSite
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 SGE = Captures("sge")
@@ -22,6 +23,12 @@ class FakeGridEngine(FakeSite, GridEngineSite):
     scheduler = "sge"
     kind = GridEngineAdapter
     commands = ("qsub", "qstat", "qdel", "qacct")
+    verbs: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "submit": ("qsub",),
+        "find": ("qstat",),
+        "status": ("qstat",),
+        "cancel": ("qdel",),
+    }
     everything: ClassVar[dict[str, Any]] = {"native": ("-pe", "mpi", "32")}
 
     def __init__(self, home: Path, **settings: Any) -> None:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, ClassVar
+
 from fxsched_slurm.adapter import SlurmAdapter
 
 from ..contract.slurm_words import SlurmSite
 from .fake_site import FakeSite
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class FakeSlurm(FakeSite, SlurmSite):
@@ -14,3 +19,9 @@ class FakeSlurm(FakeSite, SlurmSite):
     scheduler = "slurm"
     kind = SlurmAdapter
     commands = ("sbatch", "squeue", "scancel", "sacct")
+    verbs: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "submit": ("sbatch",),
+        "find": ("squeue",),
+        "status": ("squeue",),
+        "cancel": ("scancel",),
+    }

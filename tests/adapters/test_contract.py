@@ -29,6 +29,7 @@ class TestThisMachine(AdapterContract):
         return machine
 
 
+@pytest.mark.usefixtures("either_way")
 class TestFakeSlurm(QueueContract):
     @pytest.fixture
     def site(self, slurm: FakeSlurm) -> FakeSlurm:

@@ -52,6 +52,7 @@ class EngineContract(AdapterContract):
         assert (await site.status(id)).state is JobState.RUNNING
 
 
+@pytest.mark.usefixtures("either_way")
 class TestFakeDocker(EngineContract):
     @pytest.fixture
     def site(self, docker: FakeDocker) -> FakeDocker:

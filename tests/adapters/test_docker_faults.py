@@ -4,27 +4,36 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import pytest
-
-from ..contract.faults import FaultContract
+from ..contract.faults import ASK, CANCEL, ENDED, GONE, NOT_CANCELLED, REFUSED, SILENCE, TRUE, FaultContract
 from .docker_site import FakeDocker, FakePodman
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from collections.abc import Mapping
+
+    from ..contract.faults import Outcome
+
+
+def exceptions(engine: str) -> dict[tuple[str, str], Mapping[str, Outcome | None]]:
+    return {
+        # Whatever it is that an engine complains of, what it has made is removed then: there is certainly none.
+        ("submit", f"{engine} run"): {"fail": REFUSED},
+        # A container that was never started is removed, and then nobody remembers it.
+        ("cancel", f"{engine} rm"): {kind: GONE for kind, came in CANCEL.items() if came == ENDED},
+        ("cancel", f"{engine} inspect"): {kind: GONE for kind in ASK if ASK[kind] == TRUE and kind != "forget"},
+        # The name only tells the cause of the end.
+        ("cancel", f"{engine} rename"): dict.fromkeys(("fail", "hang", "garbage", SILENCE), ENDED),
+        # What is not stopped is killed, which is another command.
+        ("cancel", f"{engine} stop"): dict.fromkeys(("fail", "hang", "garbage", SILENCE), ENDED),
+    }
 
 
 class TestFakeDocker(FaultContract):
-    @pytest.fixture
-    def site(self, home: Path) -> Iterator[FakeDocker]:
-        site = FakeDocker(home)
-        yield site
-        site.close()
+    kind = FakeDocker
+    exceptions = exceptions("docker")
+    unseen = NOT_CANCELLED  # it looks at a container before it ends it
 
 
 class TestFakePodman(FaultContract):
-    @pytest.fixture
-    def site(self, home: Path) -> Iterator[FakePodman]:
-        site = FakePodman(home)
-        yield site
-        site.close()
+    kind = FakePodman
+    exceptions = exceptions("podman")
+    unseen = NOT_CANCELLED

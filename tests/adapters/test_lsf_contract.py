@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from fxsched.adapter import Adapter
 
 
+@pytest.mark.usefixtures("either_way")
 class TestFakeLsf(QueueContract):
     @pytest.fixture(params=["volclava", "modern"])
     async def site(self, home: Path, request: pytest.FixtureRequest, anyio_backend: object) -> AsyncIterator[FakeLsf]:

@@ -1,22 +1,25 @@
-"""Every fault of the simulated LSF."""
+"""Every fault of the simulated LSF, in either of its dialects."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar
 
-import pytest
-
-from ..contract.faults import FaultContract
+from ..contract.faults import ENDED, FaultContract
 from .lsf_site import FakeLsf
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-    from pathlib import Path
+    from collections.abc import Mapping
+
+LSF = {("cancel", "bjobs"): {"forget": ENDED}}  # bhist remembers what bjobs has forgotten
 
 
 class TestFakeLsf(FaultContract):
-    @pytest.fixture(params=["volclava", "modern"])
-    async def site(self, home: Path, request: pytest.FixtureRequest, anyio_backend: object) -> AsyncIterator[FakeLsf]:
-        site = FakeLsf(home, dialect=request.param)
-        yield site
-        await site.end_jobs()
+    kind = FakeLsf
+    exceptions = LSF
+    settings: ClassVar[Mapping[str, Any]] = {"dialect": "volclava"}
+
+
+class TestModernFakeLsf(FaultContract):
+    kind = FakeLsf
+    exceptions = LSF
+    settings: ClassVar[Mapping[str, Any]] = {"dialect": "modern"}

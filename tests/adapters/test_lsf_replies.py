@@ -624,6 +624,7 @@ def test_no_text_makes_a_reader_fail(text: str) -> None:
     for read in (parse_columns, parse_paragraphs, parse_history):
         read(reply, NOW)
     parse_history_names(reply)
-    for check in (parse_submit, parse_names):
+    for check, accepted in ((parse_submit, "02-bsub-ok-named"), (parse_names, "100-bjobs-w-names")):
+        check(LSF.result(accepted))
         with suppress(FxschedError):
             check(reply)

@@ -45,26 +45,32 @@ class OnASite:
         return site.down
 
 
+@pytest.mark.usefixtures("either_way")
 class TestMoabOverSlurm(OnASite, QueueContract):
     kind = MoabOverSlurm
 
 
+@pytest.mark.thorough
 class TestMoabWithItsOwnIds(OnASite, QueueContract):
     kind = MoabWithItsOwnIds
 
 
+@pytest.mark.thorough
 class TestMauiOverSlurm(OnASite, QueueContract):
     kind = MauiOverSlurm
 
 
+@pytest.mark.thorough
 class TestMoabOverTorque(OnASite, QueueContract):
     kind = MoabOverTorque
 
 
+@pytest.mark.thorough
 class TestMoabOverTorqueWithItsOwnIds(OnASite, QueueContract):
     kind = MoabOverTorqueWithItsOwnIds
 
 
+@pytest.mark.thorough
 class TestMauiOverTorque(OnASite, QueueContract):
     kind = MauiOverTorque
 
@@ -81,6 +87,7 @@ class InAPlace:
             yield place
 
 
+@pytest.mark.thorough
 class TestLaunchingThroughMoabOverSlurm(InAPlace, QueueLaunchContract):
     kind = MoabOverSlurm
 
@@ -89,5 +96,6 @@ class TestLaunchingThroughMoabOverTorque(InAPlace, QueueLaunchContract):
     kind = MoabOverTorqueWithItsOwnIds
 
 
+@pytest.mark.thorough
 class TestLaunchingUnderMaui(InAPlace, QueueLaunchContract):
     kind = MauiOverTorque

@@ -2,37 +2,37 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from ..contract.faults import ENDED, NONE_MADE, SILENCE, SILENT, TRUE, FaultContract
+from .moab_site import MauiOverTorque, MoabOverSlurm, MoabOverTorque
 
-import pytest
-
-from ..contract.faults import FaultContract
-from .moab_site import FakeMoab, MauiOverTorque, MoabOverSlurm, MoabOverTorque
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-    from pathlib import Path
-
-
-class OnASite:
-    """A site of the class ``kind``."""
-
-    kind: type[FakeMoab]
-
-    @pytest.fixture
-    async def site(self, home: Path, anyio_backend: object) -> AsyncIterator[FakeMoab]:
-        site = self.kind(home)
-        yield site
-        await site.end_jobs()
+MOAB = {
+    # "cannot request service" is what it says at every such moment, before and after it has sent the request.
+    ("submit", "msub"): {"munge": NONE_MADE},
+    # The resource manager has said how the job stands; this would only be why it waits.
+    ("status", "showq"): dict.fromkeys(SILENT, TRUE),
+    ("cancel", "showq"): dict.fromkeys((*SILENT, "forget"), ENDED),
+    # The resource manager ends what Moab does not.
+    ("cancel", "canceljob"): dict.fromkeys(("fail", "hang", "garbage", SILENCE, "munge"), ENDED),
+}
+MAUI = {
+    # Where there is no such job, qselect ends well and prints nothing.
+    ("find", "qselect"): {SILENCE: None},
+    # As of Moab's showq.
+    ("status", "checkjob"): dict.fromkeys(SILENT, TRUE),
+    ("cancel", "checkjob"): dict.fromkeys((*SILENT, "forget"), ENDED),
+}
 
 
-class TestMoabOverSlurm(OnASite, FaultContract):
+class TestMoabOverSlurm(FaultContract):
     kind = MoabOverSlurm
+    exceptions = MOAB
 
 
-class TestMoabOverTorque(OnASite, FaultContract):
+class TestMoabOverTorque(FaultContract):
     kind = MoabOverTorque
+    exceptions = MOAB
 
 
-class TestMauiOverTorque(OnASite, FaultContract):
+class TestMauiOverTorque(FaultContract):
     kind = MauiOverTorque
+    exceptions = MAUI

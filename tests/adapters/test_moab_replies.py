@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -485,9 +486,18 @@ def test_no_text_whatever_upsets_the_parsers(text: str) -> None:
         explained(HERE, done(text), NOW)
 
 
+JUDGES = (
+    (parse_submit, done("\nMoab.4217\n")),
+    (check_answer, MAUI.result("01-showq")),
+    (partial(check_cancel, ID), MAUI.result("08-canceljob-idle")),
+    (lambda answer: listing(answer, "active"), done(WHOLE)),
+)
+"""Each with a result that it accepts."""
+
+
 @given(st.integers(0, 255), st.binary(max_size=40), st.binary(max_size=40))
 def test_no_result_whatever_raises_anything_but_our_own_errors(code: int, stdout: bytes, stderr: bytes) -> None:
-    answer = CommandResult(code, stdout, stderr)
-    for judge in (parse_submit, check_answer, lambda answer: check_cancel(ID, answer), lambda a: listing(a, "active")):
+    for judge, accepted in JUDGES:
+        judge(accepted)
         with suppress(FxschedError):
-            judge(answer)
+            judge(CommandResult(code, stdout, stderr))

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .fake_site import FakeSite
 
 
+@pytest.mark.usefixtures("either_way")
 class TestFakePbs(QueueContract):
     @pytest.fixture
     async def site(self, home: Path, anyio_backend: object) -> AsyncIterator[FakePbs]:
@@ -36,6 +37,7 @@ class TestFakePbs(QueueContract):
         return site.down
 
 
+@pytest.mark.usefixtures("either_way")
 class TestFakeTorque(QueueContract):
     @pytest.fixture
     async def site(self, home: Path, anyio_backend: object) -> AsyncIterator[FakeTorque]:

@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 
-from ..contract.faults import FaultContract
+from fxsched.errors import SchedulerUnavailable
+
+from ..contract.faults import SILENCE, FaultContract
 from .pbs_site import FakePbs, FakeTorque
 
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-    from pathlib import Path
+# Where there is no such job, qselect ends well and prints nothing.
+PBS = {("find", "qselect"): {SILENCE: None}}
 
 
 class TestFakePbs(FaultContract):
-    @pytest.fixture
-    async def site(self, home: Path, anyio_backend: object) -> AsyncIterator[FakePbs]:
-        site = FakePbs(home)
-        yield site
-        await site.end_jobs()
+    kind = FakePbs
+    exceptions = PBS
 
 
 class TestFakeTorque(FaultContract):
-    @pytest.fixture
-    async def site(self, home: Path, anyio_backend: object) -> AsyncIterator[FakeTorque]:
-        site = FakeTorque(home)
-        yield site
-        await site.end_jobs()
+    kind = FakeTorque
+    exceptions = PBS
+
+    async def test_a_document_without_the_job_that_was_asked_for_is_no_answer(self, site: FakeTorque) -> None:
+        id = await site.submit()
+        silent = {"command": "qstat", "fault": "garbage", "text": "<Data></Data>\n"}
+
+        with site.faults(silent), pytest.raises(SchedulerUnavailable, match="says nothing of job"):
+            await site.status(id)
+
+
+@pytest.mark.thorough
+class TestFakePbsInProcesses(TestFakePbs):
+    in_processes = True

@@ -724,10 +724,19 @@ def test_no_text_whatever_raises_anything_but_that_it_cannot_be_read(text: str) 
                 read(pattern.format(text))
 
 
+JUDGES = (
+    (parse_submit, "qsub"),
+    (check_answer, "qstat"),
+    (parse_selection, "qselect"),
+    (lambda dialect, answer: check_cancel(dialect, ID, answer), "qdel"),
+)
+ACCEPTED = {(of, name): reply(row) for _, name in JUDGES for of, row in recorded(name, accepted=True)}
+
+
 @given(st.integers(0, 255), st.binary(max_size=40), st.binary(max_size=40))
 def test_no_result_whatever_raises_anything_but_our_own_errors(code: int, stdout: bytes, stderr: bytes) -> None:
-    answer = CommandResult(code, stdout, stderr)
-    for dialect in (PBS, TRQ):
-        for judge in (parse_submit, check_answer, parse_selection, lambda d, answer: check_cancel(d, ID, answer)):
+    for of, dialect in DIALECTS.items():
+        for judge, command in JUDGES:
+            judge(dialect, ACCEPTED[of, command])
             with suppress(FxschedError):
-                judge(dialect, answer)
+                judge(dialect, CommandResult(code, stdout, stderr))

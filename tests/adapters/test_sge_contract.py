@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ..contract.place import Place
 
 
+@pytest.mark.usefixtures("either_way")
 class TestFakeGridEngine(QueueContract):
     @pytest.fixture
     async def site(self, home: Path, anyio_backend: object) -> AsyncIterator[FakeGridEngine]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import pytest
@@ -530,9 +531,19 @@ def test_no_text_whatever_upsets_the_parsers(text: str) -> None:
         assert status_from(detail).state is not E
 
 
+JUDGES = (
+    (parse_submit, SGE.result("30-qsub-done")),
+    (listing, SGE.result("31-qstat-az-xml")),
+    (details, SGE.result("32-qstat-j-several-xml")),
+    (records, SGE.result("33-qacct-done")),
+    (partial(check_cancel, JobId("7")), SGE.result("34-qdel-running")),
+)
+"""Each with a result that it accepts."""
+
+
 @given(st.integers(0, 255), st.binary(max_size=40), st.binary(max_size=40))
 def test_no_result_whatever_raises_anything_but_our_own_errors(code: int, stdout: bytes, stderr: bytes) -> None:
-    answer = CommandResult(code, stdout, stderr)
-    for judge in (parse_submit, listing, details, records, lambda answer: check_cancel(JobId("7"), answer)):
+    for judge, accepted in JUDGES:
+        judge(accepted)
         with suppress(FxschedError):
-            judge(answer)
+            judge(CommandResult(code, stdout, stderr))

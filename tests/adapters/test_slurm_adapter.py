@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from fxsched.errors import CommandNotFound, InvalidRequest, OutcomeUnknown, SchedulerUnavailable, SubmitRejected
-from fxsched.hosts import CommandResult
+from fxsched.hosts import CommandResult, LocalHost
 from fxsched.hosts.scripted import Command, ScriptedHost
 from fxsched.jobs import EndCause, JobId, JobSpec, JobState, new_token
 from fxsched_fakes import faults
-from fxsched_slurm.adapter import SlurmAdapter
+from fxsched_slurm.adapter import CHUNK, FEW, SlurmAdapter
 
 from .slurm_recorded import SLURM
 from .slurm_site import FakeSlurm
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
 pytestmark = pytest.mark.anyio
@@ -161,12 +161,134 @@ async def test_many_jobs_are_asked_for_in_few_commands(count: int, most: int) ->
     assert max(len(word) for argv in commands(adapter) for word in argv) < 100_000
 
 
+def queue(*rows: str) -> CommandResult:
+    """Return a list of squeue with these rows of id, state and reason."""
+    fields = (row.split("|") for row in rows)
+    lines = (f"{id}|{state}|N/A|N/A|N/A||{reason}|x\n".encode() for id, state, reason in fields)
+    return CommandResult(0, NO_JOBS.stdout + b"".join(lines), b"")
+
+
+def asking(answer: Callable[[Command], CommandResult]) -> SlurmAdapter:
+    """Return an adapter without accounts whose squeue gives these answers."""
+    return SlurmAdapter(ScriptedHost(answer), SlurmAdapter.Options(accounting=False))
+
+
+async def test_somebody_else_s_jobs_are_asked_for_by_their_ids_however_many() -> None:
+    def squeue(command: Command) -> CommandResult:
+        asked = [word.removeprefix("--jobs=") for word in command.argv if word.startswith("--jobs=")]
+        return queue(*(f"{id}|RUNNING|None" for ids in asked for id in ids.split(",")))
+
+    adapter = asking(squeue)
+    ids = frozenset(JobId(f"{67_000_000 + number}_{number}") for number in range(2 * CHUNK + 1))
+
+    found = await adapter.status(ids)
+
+    assert {status.state for status in found.values()} == {JobState.RUNNING}
+    assert len(commands(adapter)) == 1 + 3
+    assert max(len(word) for argv in commands(adapter) for word in argv) < 128 * 1024  # Linux's MAX_ARG_STRLEN
+
+
+async def test_many_of_one_s_own_jobs_and_their_tasks_are_one_question() -> None:
+    def squeue(command: Command) -> CommandResult:
+        tasks = [f"152_{number}" for number in range(FEW)] if "--array" in command.argv else [f"152_[0-{FEW - 1}]"]
+        ended = ["153|COMPLETED|None"] if "--states=all" in command.argv else []
+        return queue(*ended, *(f"{task}|PENDING|Resources" for task in tasks))
+
+    adapter = asking(squeue)
+    own = {JobId(f"152_{number}"): JobState.QUEUED for number in range(FEW)} | {JobId("153"): JobState.ENDED}
+
+    found = await adapter.status(frozenset(own))
+
+    assert {id: status.state for id, status in found.items()} == own
+    [argv] = commands(adapter)
+    assert "--me" in argv
+
+
+async def test_each_task_of_an_array_is_a_job_of_its_own() -> None:
+    """Else squeue puts those that wait into one row, with a name that no other command takes."""
+
+    def squeue(command: Command) -> CommandResult:
+        rows = SLURM.row("32-array-running-r" if "--array" in command.argv else "32-array-running")["stdout"]
+        fields = (row.split("|") for row in rows.splitlines())  # %i|%A|%F|%K|%T|%r
+        return queue(*(f"{id}|{state}|{reason}" for id, _, _, _, state, reason in fields))
+
+    found = await asking(squeue).status(frozenset(map(JobId, ["152_0", "152_4", "152_5", "152_6"])))
+
+    states = {id: status.state for id, status in found.items()}
+    assert states == {
+        "152_0": JobState.RUNNING,
+        "152_4": JobState.QUEUED,
+        "152_5": JobState.QUEUED,
+        "152_6": JobState.GONE,
+    }
+
+
+async def test_of_several_jobs_one_error_is_no_answer_about_any() -> None:
+    adapter = scripted({"squeue": SLURM.result("30-squeue-j-unknown-tall")}, accounting=False)
+
+    assert (await adapter.status(frozenset([ONE])))[ONE].state is JobState.GONE
+    with pytest.raises(SchedulerUnavailable, match="Invalid job id specified"):
+        await adapter.status(frozenset([ONE, JobId("4218")]))
+
+
+async def test_a_job_of_somebody_else_that_bears_the_token_is_not_ours() -> None:
+    token = new_token()
+
+    def squeue(command: Command) -> CommandResult:
+        theirs = "" if "--me" in command.argv else f"4217|x.{token}\n"
+        return CommandResult(0, f"JOBID|NAME\n{theirs}4218|x.{token}\n".encode(), b"")
+
+    assert await asking(squeue).find(token) == ("4218",)
+
+
+async def test_a_job_that_has_ended_already_is_found() -> None:
+    token = new_token()
+
+    def squeue(command: Command) -> CommandResult:
+        ended = f"4217|x.{token}\n" if "--states=all" in command.argv else ""
+        return CommandResult(0, f"JOBID|NAME\n{ended}".encode(), b"")
+
+    assert await asking(squeue).find(token) == ("4217",)
+
+
 async def test_the_site_s_own_options_come_before_the_profile_s() -> None:
     adapter = scripted({"sbatch": SLURM.result("01-sbatch-parsable-ok")}, native=("--comment=site",))
 
     await adapter.submit(JobSpec(token=new_token(), native=("--comment=profile",)))
 
     assert commands(adapter)[0][-2:] == ("--comment=site", "--comment=profile")
+
+
+async def test_each_command_has_its_deadline_and_times_are_asked_for_in_utc() -> None:
+    answers = {"sbatch": SLURM.result("01-sbatch-parsable-ok"), "squeue": NO_JOBS}
+    adapter = scripted(answers | dict.fromkeys(("sacct", "scancel"), CommandResult(0, b"", b"")), deadline=7.0)
+
+    await adapter.submit(JobSpec(token=new_token()))
+    await adapter.status(frozenset([ONE]))
+    await adapter.find(new_token())
+    await adapter.cancel(ONE)
+
+    assert isinstance(adapter.host, ScriptedHost)
+    asked = adapter.host.commands
+    submit = SlurmAdapter.Options().submit_deadline  # sbatch alone tries for so long itself
+    assert [command.deadline for command in asked] == [submit if c.argv[0] == "sbatch" else 7.0 for c in asked]
+    assert {c.environment.get("TZ") for c in asked if c.argv[0] in ("squeue", "sacct")} == {"UTC"}
+
+
+async def test_where_slurm_is_and_who_asks_reaches_its_commands(
+    tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A site may have its configuration elsewhere, or know its users by a token."""
+    sbatch = tmp_path / "sbatch"
+    sbatch.write_text(f'#!/bin/sh\necho "$SLURM_CONF $SLURM_JWT" >{tmp_path}/seen\necho 4217\n')
+    sbatch.chmod(0o755)
+    monkeypatch.setenv("SLURM_CONF", "/opt/slurm.conf")
+    monkeypatch.setenv("SLURM_JWT", "eyJhbGciOi")
+    options = SlurmAdapter.Options(commands={"sbatch": str(sbatch)})
+
+    assert await SlurmAdapter(LocalHost(SlurmAdapter.keeps), options).submit(JobSpec(token=new_token())) == ONE
+
+    assert (tmp_path / "seen").read_text() == "/opt/slurm.conf eyJhbGciOi\n"
 
 
 @pytest.mark.parametrize("whose", ["site", "profile"])

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 
-from ..contract.faults import FaultContract
+from fxsched.errors import SchedulerUnavailable
+from fxsched.jobs import new_token
 
-if TYPE_CHECKING:
-    from .slurm_site import FakeSlurm
+from ..contract.faults import FaultContract
+from ..contract.site import processes_with
+from .slurm_site import FakeSlurm
 
 
 class TestFakeSlurm(FaultContract):
-    @pytest.fixture
-    def site(self, slurm: FakeSlurm) -> FakeSlurm:
-        return slurm
+    kind = FakeSlurm
+
+
+@pytest.mark.thorough
+class TestFakeSlurmInProcesses(TestFakeSlurm):
+    in_processes = True
+
+
+@pytest.mark.anyio
+async def test_a_process_that_hangs_is_ended_at_its_deadline(slurm: FakeSlurm) -> None:
+    with slurm.faults({"command": "squeue", "fault": "hang"}), pytest.raises(SchedulerUnavailable, match="within 1 s"):
+        await slurm.patient(1.0).find(new_token())
+
+    assert processes_with(f"HOME={slurm.home}") == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import pytest
@@ -25,6 +26,7 @@ from fxsched_slurm.replies import (
     check_answer,
     check_cancel,
     expand_nodes,
+    listing,
     parse_names,
     parse_sacct,
     parse_squeue,
@@ -282,6 +284,32 @@ def test_a_command_that_could_not_ask_is_no_answer(name: str) -> None:
         check_answer(SLURM.result(name))
 
 
+WHOLE = (
+    "JOBID|STATE|SUBMIT_TIME|START_TIME|END_TIME|NODELIST|REASON|NAME\n" + squeue_row("RUNNING") + squeue_row("PENDING")
+)
+
+
+def test_half_a_list_is_no_answer() -> None:
+    cuts = [WHOLE[:end] for end in range(len(WHOLE)) if not WHOLE[:end].endswith("\n")]
+    assert len(cuts) > 100
+    for cut in cuts:
+        with pytest.raises(SchedulerUnavailable, match="squeue printed no whole list"):
+            listing(CommandResult(0, cut.encode(), b""))
+
+
+@pytest.mark.parametrize(
+    "text", ["", "\n", "Slurm is under maintenance until noon.\n", squeue_row("RUNNING"), "MY JOBID|STATE|NAME\n"]
+)
+def test_what_is_no_list_is_no_answer_though_squeue_ended_well(text: str) -> None:
+    with pytest.raises(SchedulerUnavailable, match="squeue printed no whole list"):
+        listing(CommandResult(0, text.encode(), b""))
+
+
+def test_a_list_may_come_behind_a_banner() -> None:
+    banner = "Welcome to the cluster.\n"
+    assert listing(CommandResult(0, f"{banner}{WHOLE}".encode(), b"")) == banner + WHOLE
+
+
 def test_a_complaint_beside_an_answer_is_an_answer() -> None:
     check_answer(SLURM.result("31-squeue-bad-user"))
 
@@ -378,9 +406,17 @@ def test_no_text_whatever_upsets_the_parsers(text: str) -> None:
     parse_names(text)
 
 
+JUDGES = (
+    (parse_submit, SLURM.result("91-sbatch-M-parsable")),
+    (check_answer, SLURM.result("31-squeue-me")),
+    (partial(check_cancel, JobId("7")), SLURM.result("40-scancel-pending")),
+)
+"""Each with a result that it accepts."""
+
+
 @given(st.integers(0, 255), st.binary(max_size=40), st.binary(max_size=40))
 def test_no_result_whatever_raises_anything_but_our_own_errors(code: int, stdout: bytes, stderr: bytes) -> None:
-    answer = CommandResult(code, stdout, stderr)
-    for judge in (parse_submit, check_answer, lambda answer: check_cancel(JobId("7"), answer)):
+    for judge, accepted in JUDGES:
+        judge(accepted)
         with suppress(FxschedError):
-            judge(answer)
+            judge(CommandResult(code, stdout, stderr))

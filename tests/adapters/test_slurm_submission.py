@@ -64,6 +64,11 @@ def test_the_output_goes_nowhere_unless_it_is_asked_for() -> None:
     assert options()["output"] == "/dev/null"
 
 
+def test_a_job_that_is_requeued_adds_to_its_output() -> None:
+    """Slurm's own choice, where a site has not made another, is to begin the file anew."""
+    assert options(output="/home/ada/job.log")["open-mode"] == "append"
+
+
 @pytest.mark.parametrize(
     ("needs", "expected"),
     [

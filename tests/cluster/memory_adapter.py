@@ -7,10 +7,12 @@ from collections.abc import Awaitable, Callable, Mapping
 from copy import copy
 from typing import Any
 
+import anyio
 from msgspec import Struct
 from msgspec.structs import replace
 
 from fxsched.adapter import Adapter
+from fxsched.errors import SchedulerUnavailable
 from fxsched.hosts import Host
 from fxsched.jobs import EndCause, JobId, JobSpec, JobState, JobStatus, Token
 
@@ -90,3 +92,21 @@ class MemoryAdapter(Adapter):
 
     def _next(self, verb: str) -> Trouble | None:
         return self.plans[verb].popleft() if self.plans[verb] else None
+
+
+class PartsAdapter(MemoryAdapter):
+    """A scheduler of several parts: that of a job is what stands before the dot of its id."""
+
+    hangs: frozenset[str] = frozenset()
+    down: frozenset[str] = frozenset()
+
+    def part(self, id: JobId) -> str:
+        return id.partition(".")[0]
+
+    async def status(self, ids: frozenset[JobId]) -> Mapping[JobId, JobStatus]:
+        [part] = {self.part(id) for id in ids}
+        if part in self.hangs:
+            await anyio.sleep_forever()
+        if part in self.down:
+            raise SchedulerUnavailable(f"no route to {part}")
+        return await super().status(ids)

@@ -43,6 +43,22 @@ def test_a_plan_with_an_unknown_fault_is_refused(slurm: Slurm) -> None:
         slurm.plan("sbatch", "fale")
 
 
+def test_a_plan_for_a_command_that_the_cluster_does_not_have_is_refused(slurm: Slurm) -> None:
+    with pytest.raises(ValueError, match=r"no command is called 'sbtach'; there are .*sbatch"):
+        slurm.plan("sbtach", "fail")
+
+
+def test_faults_that_calls_have_met_are_recorded(slurm: Slurm) -> None:
+    slurm.plan("sbatch", "fail", calls="2-")
+    slurm.run(*SUBMIT)
+    slurm.run("squeue", "--me")
+    assert faults.fired(slurm.state) == []
+
+    slurm.run(*SUBMIT)
+
+    assert faults.fired(slurm.state) == [{"command": "sbatch", "fault": "fail", "call": 2}]
+
+
 def test_fail(slurm: Slurm) -> None:
     slurm.plan("sbatch", "fail", rc=3, stderr="sbatch: error: no\n")
     done = slurm.run(*SUBMIT)

@@ -27,7 +27,7 @@ from fxsched.records.ledger import Ledger, Owner
 from fxsched_fakes import Cause, State, faults, install
 from fxsched_slurm.adapter import SlurmAdapter
 
-from .in_process import InProcessHost, KilledError
+from ..contract.in_process import InProcessHost, KilledError
 from .test_every_fault import assert_clear
 
 Trouble = Sequence[Mapping[str, object]]
@@ -70,7 +70,7 @@ class Promises(RuleBasedStateMachine):
             fake.next_id = 4217  # long enough to be cut in half
             fake.drain("n1")
             fake.drain("n2")
-        self.host = InProcessHost(self.fake, self.directory)
+        self.host = InProcessHost(self.fake, self.directory, "slurm")
         self.state = self.directory / ".local" / "state" / "fxsched"
         self.submitted = 0
         self.owner = mock.patch.object(Owner, "me", return_value=DEAD)
@@ -247,6 +247,4 @@ async def _status(id: JobId, cluster: Cluster) -> Any:
 
 
 TestPromises = Promises.TestCase
-TestPromises.settings = settings(
-    max_examples=60, stateful_step_count=30, deadline=None, derandomize=True, database=None, print_blob=True
-)
+TestPromises.settings = settings(max_examples=3 * settings.default.max_examples, stateful_step_count=30)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
+import subprocess
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NoReturn
@@ -13,7 +16,8 @@ from msgspec.structs import replace
 
 from fxsched.errors import LedgerError
 from fxsched.jobs import EndCause, JobId, JobState, JobStatus, Token, new_token
-from fxsched.records.ledger import KEEP_ENDED, Entry, Ledger
+from fxsched.records.files import now
+from fxsched.records.ledger import KEEP_ENDED, REST, TRUST, Entry, Ledger, Owner, _ticks
 
 BEGIN = datetime(2026, 3, 1, 12, tzinfo=UTC)
 JOB = JobId("4217")
@@ -195,48 +199,6 @@ def test_a_line_that_a_power_cut_has_torn_counts_for_nothing(ledger: Ledger, tmp
     assert ledger.bad() == []
 
 
-def test_an_entry_gets_its_name_only_when_it_is_whole_and_on_the_disk(
-    ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    events = []
-    fsync, rename = os.fsync, os.rename
-
-    def watched_fsync(descriptor: int) -> None:
-        directory = stat.S_ISDIR(os.fstat(descriptor).st_mode)
-        events.append("directory synced" if directory else f"{os.fstat(descriptor).st_size > 0} synced")
-        fsync(descriptor)
-
-    def watched_rename(path: Path, target: Path) -> None:
-        events.append("renamed")
-        rename(path, target)
-
-    monkeypatch.setattr(os, "fsync", watched_fsync)
-    monkeypatch.setattr(os, "rename", watched_rename)
-    ledger.end(an_entry())
-    assert events == ["True synced", "renamed", "directory synced"]
-
-
-def test_a_first_entry_is_on_the_disk_before_it_has_a_name_and_with_its_name_after_a_sync(
-    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    events = []
-    fsync, link = os.fsync, os.link
-
-    def watched_fsync(descriptor: int) -> None:
-        directory = stat.S_ISDIR(os.fstat(descriptor).st_mode)
-        events.append("directory synced" if directory else f"{os.fstat(descriptor).st_size > 0} synced")
-        fsync(descriptor)
-
-    def watched_link(path: str, target: Path) -> None:
-        events.append("named")
-        link(path, target)
-
-    monkeypatch.setattr(os, "fsync", watched_fsync)
-    monkeypatch.setattr(os, "link", watched_link)
-    ledger.create([an_entry(None)])
-    assert events == ["True synced", "named", "directory synced"]
-
-
 def test_entries_that_are_made_together_are_told_apart(ledger: Ledger, tmp_path: Path) -> None:
     entries = [an_entry(None) for _ in range(4)]
     first, second, third, fourth = entries
@@ -372,3 +334,239 @@ def test_what_another_process_adds_to_an_entry_is_seen_at_once(ledger: Ledger, t
     Ledger(tmp_path).write(later)
 
     assert ledger.live("hpc") == [later]
+
+
+# ── who is submitting ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_present_process_lives_as_long_as_it_runs() -> None:
+    assert Owner.me().lives()
+
+
+def test_a_process_that_has_the_pid_of_one_that_ended_is_not_that_one() -> None:
+    assert replace(Owner.me(), ticks="1").lives() is False
+
+
+@pytest.mark.parametrize("ticks", ["", "1"])
+def test_a_process_that_is_not_there_does_not_live(ticks: str) -> None:
+    with subprocess.Popen(["true"]) as process:
+        pass
+    assert replace(Owner.me(), pid=process.pid, ticks=ticks).lives() is False
+
+
+def test_of_a_process_on_another_host_nothing_is_known() -> None:
+    assert replace(Owner.me(), host="elsewhere").lives() is None
+
+
+def test_when_a_process_started_is_known_whatever_its_name(tmp_path: Path) -> None:
+    program = tmp_path / "a) b (c"
+    program.symlink_to(shutil.which("cat") or "")
+    with subprocess.Popen([program], stdin=subprocess.PIPE) as later:
+        assert 0 < int(_ticks(os.getpid())) <= int(_ticks(later.pid))
+
+
+def test_a_submission_is_cut_off_when_its_process_has_ended(ledger: Ledger) -> None:
+    entry = replace(an_entry(None), owner=Owner.me())
+    assert not entry.unsettled(patience=0.0)
+    assert replace(entry, owner=replace(Owner.me(), ticks="1")).unsettled(patience=1e9)
+    assert replace(entry, owner=None).unsettled(patience=1e9)
+
+
+def test_a_submission_on_another_host_is_cut_off_when_it_has_taken_too_long() -> None:
+    entry = replace(an_entry(None), owner=replace(Owner.me(), host="elsewhere"), submitted_at=now())
+    assert not entry.unsettled(patience=3600.0)
+    assert replace(entry, submitted_at=now() - timedelta(hours=2)).unsettled(patience=3600.0)
+
+
+@pytest.mark.parametrize("host", [os.uname().nodename, "elsewhere"])
+def test_a_submission_that_has_its_job_is_settled(host: str) -> None:
+    assert not replace(an_entry("4217"), owner=Owner(host=host, pid=1, ticks="1")).unsettled(patience=0.0)
+
+
+# ── what a reader believes ────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_session_named_after_another_s_token_is_not_taken_for_it(ledger: Ledger, tmp_path: Path) -> None:
+    entry = an_entry()
+    namesake = replace(an_entry("4218"), name=f"again {entry.token}")
+    ledger.create([entry, namesake])
+
+    reader = Ledger(tmp_path)
+    assert reader.entry(entry.token) == entry
+    assert {found.token: found for found in reader.live("hpc")} == {entry.token: entry, namesake.token: namesake}
+
+
+def test_an_entry_is_found_by_its_token_wherever_it_stands(ledger: Ledger) -> None:
+    live, ended = an_entry("1"), an_entry("2")
+    ledger.create([live, ended])
+    ledger.end(ended)
+
+    assert (ledger.entry(live.token), ledger.entry(ended.token)) == (live, ended)
+    assert ledger.knows(live.token)
+    assert ledger.knows(ended.token)
+    assert ledger.entry(token := new_token()) is None
+    assert not ledger.knows(token)
+
+
+def test_of_a_live_entry_that_cannot_be_read_nothing_is_said_though_it_had_ended_before(
+    ledger: Ledger, tmp_path: Path
+) -> None:
+    entry = an_entry()
+    ledger.end(entry)
+    (tmp_path / "ledger/live").mkdir(mode=0o700)
+    (tmp_path / f"ledger/live/{entry.token}.json").write_bytes(b"{")
+
+    assert ledger.entry(entry.token) is None
+
+
+def test_an_end_is_written_before_the_live_entry_goes(
+    ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = an_entry()
+    ledger.write(entry)
+    unlink = Path.unlink
+
+    def watched(path: Path, missing_ok: bool = False) -> None:
+        assert Ledger(tmp_path).by_job("hpc", frozenset([JOB])) == {JOB: entry}
+        unlink(path, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", watched)
+    ledger.end(entry)
+    assert files(tmp_path) == [f"ledger/ended/{entry.token}.json"]
+
+
+def test_what_is_added_to_an_entry_that_has_ended_is_lost(ledger: Ledger, tmp_path: Path) -> None:
+    entry = an_entry()
+    ledger.write(entry)
+    ledger.end(entry)
+    ledger.write(replace(entry, gone_at=BEGIN))
+    assert files(tmp_path) == [f"ledger/ended/{entry.token}.json"]
+    assert ledger.entry(entry.token) == entry
+
+
+@pytest.mark.parametrize("bits", [0o770, 0o702])
+def test_a_ledger_that_others_can_write_is_not_read(ledger: Ledger, tmp_path: Path, bits: int) -> None:
+    state = tmp_path / "state"
+    Ledger(state).write(an_entry())
+    state.chmod(bits)
+    with pytest.raises(LedgerError, match=r"others can write it.+set FXSCHED_STATE to another directory"):
+        Ledger(state).live("hpc")
+
+
+def test_a_ledger_of_somebody_else_is_not_read(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    ledger.write(an_entry())
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+    with pytest.raises(LedgerError, match=r"belongs to user .+set FXSCHED_STATE to another directory"):
+        ledger.live("hpc")
+
+
+def test_only_what_bears_the_name_of_an_entry_is_one(ledger: Ledger, tmp_path: Path) -> None:
+    entry = an_entry()
+    ledger.write(entry)
+    for name in (f"{entry.token}.json~", f".{entry.token}.json"):
+        (tmp_path / "ledger/live" / name).write_bytes(b"{")
+    assert ledger.live("hpc") == [entry]
+    assert ledger.bad() == []
+
+
+# ── clocks that are coarse, or not ours ───────────────────────────────────────────────────────────────────────────
+
+
+class Clock:
+    """Our clock, and a file system's that ticks as the test lets it."""
+
+    def __init__(self, state: Path, patch: pytest.MonkeyPatch) -> None:
+        self.live = state / "ledger" / "live"
+        self.now = self.tick = BEGIN.timestamp()
+        patch.setattr(time, "time", lambda: self.now)
+
+    def stamp(self) -> None:
+        """Let everything there have been changed in the present tick."""
+        for path in (*self.live.iterdir(), self.live):
+            os.utime(path, (self.tick, self.tick))
+
+
+@pytest.fixture
+def clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Clock:
+    return Clock(tmp_path, monkeypatch)
+
+
+@pytest.mark.parametrize("since", [-5.0, 0.0, REST / 2])
+def test_a_folder_that_changes_twice_in_one_tick_is_read_again(
+    ledger: Ledger, tmp_path: Path, clock: Clock, since: float
+) -> None:
+    """At whatever moment it was read: a server's clock may be ahead of ours, too."""
+    entry, writer = an_entry(None), Ledger(tmp_path)
+    writer.write(entry)
+    clock.stamp()
+    clock.now += since
+    assert ledger.live("hpc") == [entry]
+
+    known, other = replace(entry, job=JOB), an_entry("4218")
+    writer.write(known)
+    writer.write(other)
+    clock.stamp()
+
+    assert {found.token: found for found in ledger.live("hpc")} == {entry.token: known, other.token: other}
+
+
+@pytest.mark.parametrize("behind", [1.0, 3600.0])
+def test_a_folder_is_read_again_after_a_while_whatever_its_time(
+    ledger: Ledger, tmp_path: Path, clock: Clock, behind: float
+) -> None:
+    """A server's clock may be so far behind ours that what has just been changed seems to have rested."""
+    entry, writer = an_entry(None), Ledger(tmp_path)
+    writer.write(entry)
+    clock.stamp()
+    clock.now += behind
+    assert ledger.live("hpc") == [entry]
+
+    known = replace(entry, job=JOB)
+    writer.write(known)
+    clock.stamp()
+    clock.now += TRUST
+
+    assert ledger.live("hpc") == [known]
+
+
+def test_a_folder_that_rests_is_not_read_again_and_again(
+    ledger: Ledger, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = an_entry()
+    ledger.write(entry)
+    clock.stamp()
+    clock.now += 1.0
+    assert ledger.live("hpc") == [entry]
+    monkeypatch.setattr(os, "scandir", fail)
+    clock.now += TRUST - 0.001
+    assert ledger.live("hpc") == [entry]
+    clock.now += 0.001
+    with pytest.raises(LedgerError, match="cannot be read"):
+        ledger.live("hpc")
+
+
+def test_an_ended_entry_that_is_written_again_in_the_same_tick_is_read_again(
+    ledger: Ledger, tmp_path: Path, clock: Clock
+) -> None:
+    clock.live = tmp_path / "ledger" / "ended"
+    first = an_entry("4217")
+    second = replace(first, job=JobId("4218"))
+    wanted = frozenset([JobId("4217"), JobId("4218")])
+    for entry in (first, second):
+        Ledger(tmp_path).end(entry)
+        clock.stamp()
+        assert ledger.by_job("hpc", wanted) == {entry.job: entry}
+
+
+def test_an_entry_that_a_person_mends_in_its_place_is_read_again(ledger: Ledger, tmp_path: Path, clock: Clock) -> None:
+    entry = an_entry("4217")
+    ledger.write(entry)
+    clock.stamp()
+    clock.now += 1.0
+    assert ledger.live("hpc") == [entry]
+
+    file = tmp_path / f"ledger/live/{entry.token}.json"
+    file.write_bytes(file.read_bytes().replace(b"4217", b"4218"))
+    clock.now += TRUST
+
+    assert ledger.live("hpc") == [replace(entry, job=JobId("4218"))]

@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import os
 import stat
+import threading
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
+import anyio
+import anyio.from_thread
+import anyio.lowlevel
+import anyio.to_thread
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fxsched.errors import HostUnreachable, OutcomeUnknown
+from fxsched.errors import HostUnreachable, LedgerError, OutcomeUnknown
 from fxsched.hosts import CommandResult, LocalHost
 from fxsched.hosts.scripted import Command, ScriptedHost
 from fxsched.jobs import JobId, JobSpec, Secret, Token
-from fxsched.session import directory
+from fxsched.records.files import write_new
+from fxsched.session import directory, here
 from fxsched.session.directory import Report, parse_report
 from fxsched.session.scripts import render_command
 
@@ -117,6 +125,12 @@ async def test_a_session_that_has_not_run_or_is_not_known_has_an_empty_report(ho
 
 
 @pytest.mark.anyio
+async def test_where_no_session_can_be_there_is_no_report(host: LocalHost, home: Path) -> None:
+    (home / ".local").write_text("no directory")
+    assert await directory.read(host, TOKEN) == Report()
+
+
+@pytest.mark.anyio
 async def test_of_long_output_the_end_is_read(host: LocalHost, home: Path) -> None:
     await directory.stage(host, a_spec())
     write(home, output="a" * 100_000 + "the end\n", **{"job.log": "b" * 100_000 + "as well"})
@@ -175,6 +189,238 @@ async def test_a_home_that_hangs_is_an_error_and_nothing_was_submitted() -> None
 
     with pytest.raises(HostUnreachable, match="the home directory on a scripted host does not answer: sh did not"):
         await directory.stage(ScriptedHost(hang), a_spec())
+
+
+@pytest.mark.anyio
+async def test_who_gives_up_reading_does_not_wait_for_a_home_that_hangs(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, ended = anyio.Event(), threading.Event()
+    answered = []
+
+    def hang(_: Path) -> bytes:
+        anyio.from_thread.run_sync(begun.set)
+        answered.append(ended.wait(20))
+        return b""
+
+    monkeypatch.setattr(here, "read", hang)
+    try:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(directory.read, LocalHost(), TOKEN)
+            await begun.wait()
+            tasks.cancel_scope.cancel()
+        assert answered == []
+    finally:
+        ended.set()
+
+
+# ── what comes between ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def sessions(home: Path) -> Path:
+    return place(home).parent
+
+
+@pytest.mark.anyio
+async def test_a_place_for_sessions_that_is_a_link_is_refused(host: LocalHost, home: Path, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir(mode=0o700)
+    sessions(home).parent.mkdir(parents=True)
+    sessions(home).symlink_to(tmp_path / "elsewhere")
+
+    with pytest.raises(HostUnreachable, match="link"):
+        await directory.stage(host, a_spec())
+
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+@pytest.mark.anyio
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory to somebody else")
+async def test_a_place_for_sessions_of_somebody_else_is_refused(host: LocalHost, home: Path) -> None:
+    sessions(home).mkdir(parents=True, mode=0o700)
+    os.chown(sessions(home), 65534, 65534)
+
+    with pytest.raises(HostUnreachable, match="belongs to"):
+        await directory.stage(host, a_spec())
+
+    assert list(sessions(home).iterdir()) == []
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("stdin", [b"", b"{}"], ids=["of the command", "of its input"])
+async def test_a_disk_that_fills_meanwhile_leaves_nothing(
+    host: LocalHost, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stdin: bytes
+) -> None:
+    def full(path: str, data: bytes) -> None:
+        Path(path).write_bytes(data[:1])
+        if data != b"{}":
+            raise OSError(28, "No space left on device", path)
+
+    monkeypatch.setattr(here, "write_new", full)
+    program = tmp_path / "bin" / ("head" if stdin else "cat")
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\nprintf x\necho 'No space left on device' >&2\nexit 1\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    if host.home is None:
+        host = LocalHost()
+        host.home = None
+
+    with pytest.raises(HostUnreachable, match="No space left on device"):
+        await directory.stage(host, a_spec(stdin))
+
+    assert list(sessions(home).iterdir()) == []
+
+
+class Silent(LocalHost):
+    """A host that does what it is asked, but whose first answer does not come."""
+
+    def __init__(self, instead: Callable[[], Awaitable[None]]) -> None:
+        super().__init__()
+        self.home = None
+        self.instead: Callable[[], Awaitable[None]] | None = instead
+        self.seen: list[bool] = []
+
+    async def run(self, argv: Sequence[str], **options: Any) -> CommandResult:
+        result = await super().run(argv, **options)
+        instead, self.instead = self.instead, None
+        if instead:
+            self.seen.append(bool(list(Path.home().rglob("command"))))
+            await instead()
+        return result
+
+
+@pytest.mark.anyio
+async def test_a_session_that_may_have_been_written_is_taken_back(home: Path) -> None:
+    async def lost() -> None:
+        raise OutcomeUnknown("the connection was lost")
+
+    host = Silent(lost)
+    with pytest.raises(HostUnreachable, match="the connection was lost"):
+        await directory.stage(host, a_spec())
+
+    assert host.seen == [True]
+    assert list(sessions(home).iterdir()) == []
+
+
+@pytest.mark.anyio
+async def test_a_caller_that_is_cancelled_meanwhile_leaves_nothing(home: Path) -> None:
+    with anyio.CancelScope() as scope:
+
+        async def cancel() -> None:
+            scope.cancel()
+            await anyio.lowlevel.checkpoint()
+
+        host = Silent(cancel)
+        await directory.stage(host, a_spec())
+
+    assert (scope.cancelled_caught, host.seen) == (True, [True])
+    assert list(sessions(home).iterdir()) == []
+
+
+@pytest.mark.anyio
+async def test_why_it_could_not_be_written_counts_and_not_why_it_could_not_be_taken_back() -> None:
+    answers = iter(["the connection was lost", "no route to host"])
+
+    def hang(command: Command) -> CommandResult:
+        raise OutcomeUnknown(next(answers))
+
+    with pytest.raises(HostUnreachable, match="the connection was lost"):
+        await directory.stage(ScriptedHost(hang), a_spec())
+    assert list(answers) == []
+
+
+@pytest.mark.anyio
+async def test_what_must_come_before_comes_before(host: LocalHost, home: Path) -> None:
+    seen = []
+
+    async def after(write: Callable[[], None], undo: Callable[[], None]) -> None:
+        seen.append(place(home).exists())
+        write()
+
+    await directory.stage(host, a_spec(), after=after)
+
+    assert seen == [False]
+    assert (place(home) / "command").exists()
+
+
+@pytest.mark.anyio
+async def test_who_is_cancelled_goes_when_all_is_written(home: Path) -> None:
+    """What is written after that, nobody would take away."""
+    begun, go = anyio.Event(), threading.Event()
+    events = []
+
+    async def after(write: Callable[[], None], undo: Callable[[], None]) -> None:
+        def slowly() -> None:
+            anyio.from_thread.run_sync(begun.set)
+            go.wait(20)
+            write()
+            events.append("written")
+
+        await anyio.to_thread.run_sync(slowly, abandon_on_cancel=True)
+
+    async def caller() -> None:
+        with scope:
+            try:
+                await directory.stage(LocalHost(), a_spec(), after=after)
+            finally:
+                events.append("gone")
+
+    scope = anyio.CancelScope()
+    try:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(caller)
+            await begun.wait()
+            scope.cancel()
+            await anyio.wait_all_tasks_blocked()
+            go.set()
+    finally:
+        go.set()
+
+    assert events == ["written", "gone"]
+
+
+@pytest.mark.anyio
+async def test_nothing_is_written_where_what_must_come_before_fails(host: LocalHost, home: Path) -> None:
+    async def after(write: Callable[[], None], undo: Callable[[], None]) -> None:
+        raise LedgerError("the ledger cannot be written")
+
+    with pytest.raises(LedgerError):
+        await directory.stage(host, a_spec(), after=after)
+
+    assert not sessions(home).exists()
+
+
+@pytest.mark.anyio
+async def test_the_command_comes_last(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The job waits for it, and then reads its input."""
+    events = []
+
+    def watched(path: str, data: bytes) -> None:
+        events.append(Path(path).name)
+        write_new(path, data)
+
+    monkeypatch.setattr(here, "write_new", watched)
+    await directory.stage(LocalHost(), a_spec())
+
+    assert events == ["stdin", "command"]
+
+
+@pytest.mark.anyio
+async def test_a_report_that_cannot_be_read_is_not_taken_for_none(home: Path) -> None:
+    host = LocalHost()
+    await directory.stage(host, a_spec())
+    (place(home) / "ended").mkdir()
+
+    with pytest.raises(HostUnreachable, match="ended: Is a directory"):
+        await directory.read(host, TOKEN)
+
+
+@pytest.mark.anyio
+async def test_what_is_discarded_twice_is_discarded(host: LocalHost, home: Path) -> None:
+    await directory.stage(host, a_spec())
+    for _ in range(2):
+        await directory.discard(host, TOKEN)
+    assert list(place(home).iterdir()) == []
 
 
 # ── reading its report ────────────────────────────────────────────────────────────────────────────────────────────

@@ -330,6 +330,36 @@ def test_the_job_reports_its_start_and_its_end(session: Session) -> None:
     assert session.file("output") == b"out\n"
 
 
+@pytest.mark.parametrize("mask", ["022", "002", "000"])
+def test_what_the_job_writes_is_its_owner_s_alone_and_the_command_keeps_the_user_s_mask(
+    session: Session, tmp_path: Path, mask: str
+) -> None:
+    session.write(shell(f"umask; : >{tmp_path}/made; exit 1"))
+    script = session.directory.with_suffix(".script")
+    script.write_bytes(f"umask {mask}\n".encode() + script.read_bytes())
+    session.run()
+    assert int(session.file("output"), 8) == int(mask, 8)
+    assert (tmp_path / "made").stat().st_mode & 0o777 == 0o666 & ~int(mask, 8)
+    written = ("lock", "started", "ended", "output")
+    assert {name: (session.directory / name).stat().st_mode & 0o077 for name in written} == dict.fromkeys(written, 0)
+
+
+def test_a_report_takes_the_place_of_a_former_one_that_its_reader_finds_whole(session: Session, fifo: Path) -> None:
+    session.write(shell(f"cat {fifo}"))
+    former = "the former report\n"
+    (session.directory / "started").write_text(former)
+    with (session.directory / "started").open() as started:
+        process = session.start()
+        with fifo.open("w"):  # waits for the command
+            (session.directory / "ended").write_text(former)
+            ended = (session.directory / "ended").open()
+        assert process.wait(60) == 0
+        with ended:
+            assert (started.read(), ended.read()) == (former, former)
+    assert session.file("started").startswith(b"job-1 ")
+    assert session.file("ended").startswith(b"0 ")
+
+
 def test_the_job_is_seen_to_have_started_while_its_command_runs(session: Session, fifo: Path) -> None:
     session.write(shell(f"cat {fifo}"))
     process = session.start()
@@ -379,12 +409,43 @@ def test_a_body_is_run_by_the_interpreter_that_it_names(session: Session, interp
     assert session.file("output").decode().strip() == str(named.resolve())
 
 
+@pytest.mark.parametrize(("interpreter", "mode"), [("/bin/sh", 0o600), ("/bin/sh -u", 0o700)])
+def test_only_a_body_with_its_own_interpreter_is_executed(session: Session, interpreter: str, mode: int) -> None:
+    """A home directory may forbid it."""
+    session.write(JobSpec(token=TOKEN, body=f"#!{interpreter}\nexit 1"))
+    (session.directory / "command").chmod(0o600)
+    assert session.run().returncode == 1
+    assert (session.directory / "command").stat().st_mode & 0o777 == mode
+
+
 def test_a_directory_that_does_not_appear_ends_the_job(session: Session) -> None:
     session.write_script(shell("true"), patches=(("-ge 60", "-ge 0"),))
     done = session.run()
     assert done.returncode == 72
     assert b"did not appear" in done.stderr
     assert b"Is the home directory shared" in done.stderr
+
+
+def hasten(session: Session, tmp_path: Path) -> Callable[[], list[str]]:
+    """Let the script's sleeps take no time; return what tells how long each should have been."""
+    sleep, log = tmp_path / "bin" / "sleep", tmp_path / "slept"
+    sleep.write_text(f'#!/bin/sh\necho "$1" >>{log}\n')
+    sleep.chmod(0o755)
+    return lambda: log.read_text().split() if log.exists() else []
+
+
+def test_a_directory_is_waited_for_for_a_minute(session: Session, tmp_path: Path) -> None:
+    slept = hasten(session, tmp_path)
+    session.write_script(shell("true"))
+    assert session.run().returncode == 72
+    assert slept() == ["1"] * 60
+
+
+def test_a_directory_that_is_there_is_not_waited_for(session: Session, tmp_path: Path) -> None:
+    slept = hasten(session, tmp_path)
+    session.write(shell("true"))
+    assert session.run().returncode == 0
+    assert slept() == []
 
 
 def test_a_directory_that_appears_late_is_waited_for(session: Session, fifo: Path) -> None:
@@ -456,7 +517,7 @@ def test_whether_a_link_was_made_is_told_by_the_lock_alone(session: Session, lin
 
 
 def test_a_job_that_was_ended_by_a_signal_may_run_again(session: Session, fifo: Path) -> None:
-    session.write(shell(f"cat {fifo}"))
+    session.write(shell(f"echo begun; cat {fifo}"))
     process = session.start()
     with fifo.open("w"):
         process.terminate()
@@ -467,7 +528,7 @@ def test_a_job_that_was_ended_by_a_signal_may_run_again(session: Session, fifo: 
         assert "ended" not in session.files()
         again.write("again\n")
     assert process.wait(60) == 0
-    assert session.file("output") == b"again\n"
+    assert session.file("output") == b"begun\nagain\n"
     assert session.file("ended").startswith(b"0 ")
 
 
@@ -508,6 +569,36 @@ def test_a_process_that_ignores_term_is_killed(session: Session, fifo: Path) -> 
     assert not alive(member)
 
 
+def test_a_process_has_five_seconds_to_end(session: Session, fifo: Path, tmp_path: Path) -> None:
+    slept = hasten(session, tmp_path)
+    session.write(shell(f"trap '' TERM; echo $$ >{fifo}; exec /bin/sleep 300"))
+    process = session.start()
+    member = int(fifo.read_text())
+    process.terminate()
+    assert process.wait(60) == 143
+    assert not alive(member)
+    assert slept() == ["1"] * 5
+
+
+def test_a_signal_during_the_end_changes_nothing_about_it(session: Session, fifo: Path, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    lingering = f"trap 'echo told >{fifo}; read -r _ <{gate}' TERM; echo up >{fifo}; sleep 300 & wait"
+    session.write(
+        shell(f"""setsid -f /bin/sh -c "{lingering}" </dev/null >/dev/null 2>&1; cat {gate}"""),
+        patches=(("for _ in 1 2 3 4 5", "for _ in" + " 1" * 20),),
+    )
+    process = session.start()
+    assert fifo.read_text() == "up\n"
+    gate.write_text("")  # the command ends
+    assert fifo.read_text() == "told\n"  # and the script ends what it left behind
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        process.send_signal(number)
+    gate.write_text("\n")
+    assert process.wait(60) == 0
+    assert session.file("ended").startswith(b"0 ")
+
+
 def test_the_end_of_the_command_ends_what_it_left_behind(session: Session, fifo: Path, tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     os.mkfifo(gate)
@@ -520,8 +611,11 @@ def test_the_end_of_the_command_ends_what_it_left_behind(session: Session, fifo:
     assert not alive(member)
 
 
-def test_a_process_of_another_session_is_left_alone(session: Session, fifo: Path) -> None:
-    other = subprocess.Popen(["sleep", "300"], env={"PATH": os.environ["PATH"], "FXSCHED_TOKEN": "other" + TOKEN[5:]})
+@pytest.mark.parametrize(
+    "other_s", [{"FXSCHED_TOKEN": "other" + TOKEN[5:]}, {"FXSCHED_TOKEN": "", "LOG": f"/sessions/{TOKEN}/job.log"}]
+)
+def test_a_process_of_another_session_is_left_alone(session: Session, other_s: dict[str, str]) -> None:
+    other = subprocess.Popen(["sleep", "300"], env={"PATH": os.environ["PATH"], **other_s})
     try:
         session.write(shell("exit 1"))
         assert session.run().returncode == 1
@@ -548,8 +642,9 @@ def test_a_session_of_processes_lasts_as_long_as_they_do(session: Session, fifo:
 
 
 def test_a_session_of_processes_whose_command_failed_is_over(session: Session, fifo: Path) -> None:
-    session.write(shell("exit 6", wait_for_session=SessionWait.PROCESSES))
+    session.write(shell(f"{DAEMON.format(fifo=fifo)}; cat {fifo}; exit 6", wait_for_session=SessionWait.PROCESSES))
     assert session.run().returncode == 6
+    assert not alive(int(session.file("output")))
 
 
 def sleepers(process: subprocess.Popen[bytes]) -> list[str]:

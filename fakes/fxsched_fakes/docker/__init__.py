@@ -13,6 +13,21 @@ COMMANDS = {
     "docker": "commands:docker",
     "podman": "commands:podman",
 }
+VERBS = {
+    "run": "run:run",
+    "create": "run:create",
+    "ps": "listing:ps",
+    "inspect": "listing:inspect",
+    "logs": "listing:logs",
+    "--version": "listing:version",
+    "stop": "ending:stop",
+    "kill": "ending:kill",
+    "pause": "ending:pause",
+    "unpause": "ending:unpause",
+    "rename": "ending:rename",
+    "rm": "ending:rm",
+}
+CALLS = frozenset(f"{command} {verb}" for command in COMMANDS for verb in VERBS)
 FOR_EVER = 1e12
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections import defaultdict
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
 import click
+from anyio.lowlevel import checkpoint_if_cancelled
 
 from fxsched.cli.answers import (
     UNAVAILABLE,
@@ -28,6 +31,7 @@ from fxsched.errors import (
     SchedulerUnavailable,
 )
 from fxsched.jobs import JobId, JobSpec, JobState, JobStatus, new_token
+from fxsched.programs import until_stopped
 from fxsched.records.ledger import Ledger
 from fxsched.settings.accounts import Person
 from fxsched.settings.config import Config, ProfileSettings
@@ -36,6 +40,8 @@ from fxsched.settings.placement import inherited, placement
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
+
+    from fxsched.cluster.cluster import Cluster
 
 F = TypeVar("F", bound="Callable[..., Any]")
 
@@ -80,7 +86,10 @@ def submit(
         if needs.submit_line:
             where["native"] += _submit_options(profile_name, needs)
 
-    async def run() -> JobStatus:
+    told = False
+
+    async def run() -> None:
+        nonlocal told
         async with settings.open(cluster_name, login) as opened:
             spec = JobSpec(
                 token=new_token(),
@@ -92,20 +101,31 @@ def submit(
                 **where,
             )
             job = await opened.submit(spec)
-            submitted = JobStatus(id=job.id, state=JobState.QUEUED, source="ledger")
-            if not as_json:
-                return submitted
             try:
-                return (await opened.status([job.id], max_age=0))[job.id]
-            except SchedulerUnavailable:
-                return submitted
+                status = await _submitted(opened, job.id) if as_json else None
+                await checkpoint_if_cancelled()
+                told = True
+            except BaseException:  # nobody would know of it
+                await opened.withdraw(job)
+                raise
+            try:
+                click.echo(as_object(status) if status else job.id)
+            except OSError as error:
+                text = f"job {job.id} was submitted, but that could not be written to standard output: {error.strerror}"
+                raise FxschedError(text) from error
 
-    status = anyio.run(run)
+    stopped_by = anyio.run(partial(until_stopped, run, decided=lambda: told))
+    if stopped_by is not None:
+        click.echo("fxsched: interrupted; no job was left behind", err=True)
+        sys.exit(128 + stopped_by)
+
+
+async def _submitted(cluster: Cluster, id: JobId) -> JobStatus:
+    """Return how a new job stands, as far as that can be told."""
     try:
-        click.echo(as_object(status) if as_json else status.id)
-    except OSError as error:
-        text = f"job {status.id} was submitted, but that could not be written to standard output: {error.strerror}"
-        raise FxschedError(text) from error
+        return (await cluster.status([id], max_age=0))[id]
+    except SchedulerUnavailable:
+        return JobStatus(id=id, state=JobState.QUEUED, source="ledger")
 
 
 @click.command()

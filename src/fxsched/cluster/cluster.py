@@ -15,24 +15,27 @@ from anyio.lowlevel import checkpoint_if_cancelled
 from msgspec import Struct
 from msgspec.structs import replace
 
-from fxsched.cluster.ends import OVER, Ends
+from fxsched.cluster.ends import Ends
+from fxsched.cluster.evidence import Identity, identity, shown_token
 from fxsched.cluster.polling import PartPollers
+from fxsched.cluster.scheduler import Scheduler
 from fxsched.cluster.starting import Start, Watch
 from fxsched.cluster.submission import Submission
 from fxsched.cluster.tidying import Tidying
 from fxsched.cluster.timing import Timing, backoff
 from fxsched.errors import (
+    CancelRefused,
     CancelUnverified,
     FxschedError,
     HostError,
-    LedgerError,
     OutcomeUnknown,
     PartlyUnavailable,
     SchedulerError,
     SchedulerUnavailable,
+    SubmitUnsettled,
 )
 from fxsched.hosts.base import connect
-from fxsched.jobs import JobId, JobState, JobStatus, Token
+from fxsched.jobs import EndCause, JobId, JobState, JobStatus, Token
 from fxsched.records.files import now
 from fxsched.session import directory
 
@@ -67,12 +70,13 @@ class Cluster:
     def __init__(self, name: str, adapter: Adapter, ledger: Ledger, *, timing: Timing | None = None) -> None:
         self.name = name
         self.adapter = adapter
+        self.scheduler = Scheduler(adapter)
         self.ledger = ledger
         self.timing = timing or Timing()
-        self.poller = PartPollers(adapter, ledger.state / "poll", name, interval=self.timing.poll_interval)
-        self.submission = Submission(adapter, ledger, self.timing, cluster=name)
-        self.tidying = Tidying(name, adapter, ledger)
-        self._ends = Ends(adapter, ledger, self.tidying, self.timing.gone_after)
+        self.poller = PartPollers(self.scheduler, ledger.state / "poll", name, interval=self.timing.poll_interval)
+        self.submission = Submission(self.scheduler, ledger, self.timing, cluster=name)
+        self.tidying = Tidying(name, self.scheduler, ledger)
+        self._ends = Ends(self.scheduler, ledger, self.tidying, self.timing.gone_after)
 
     async def connect(self) -> None:
         """Open the way to the cluster's host now, beside other work. Where that fails, the first command says so."""
@@ -90,35 +94,52 @@ class Cluster:
 
     # ── submit ────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def submit(self, spec: JobSpec) -> Job:
+    async def submit(self, spec: JobSpec, *, awaited: bool = False) -> Job:
         """Make exactly one job of ``spec``, or raise one clear error. A cancelled caller leaves no job.
+
+        Args:
+            spec: what to submit.
+            awaited: there must be no session unless the caller hears of it, and says so with :meth:`heard`. A job that
+                turns up after an error was told, or after the caller was killed, then starts no session, and is
+                cancelled, not adopted.
 
         Raises:
             SubmitRejected, SchedulerUnavailable, HostError, LedgerError: there is no job.
             SubmitUnsettled: there may be one; the ledger has the entry.
         """
         with self.explained():
-            job = Job(id=await self.submission.run(spec), token=spec.token, cluster=self.name)
-        try:
-            await checkpoint_if_cancelled()
-        except BaseException:
-            await self.withdraw(job)
-            raise
+            job = Job(id=await self.submission.run(spec, awaited=awaited), token=spec.token, cluster=self.name)
+            try:
+                await checkpoint_if_cancelled()
+                if awaited:
+                    await directory.settle(await self.scheduler.host_of(job.token, job.id), job.token)
+            except BaseException:
+                await self.withdraw(job)
+                raise
         return job
 
+    def heard(self, job: Job) -> None:
+        """Note that whoever awaited the job's session is about to hear of it: from now on it is wanted."""
+        entry = self.ledger.entry(job.token)
+        if entry is not None and entry.status is None:
+            self._ends.record(replace(entry, awaited=False, owner=None))
+
     async def withdraw(self, job: Job) -> None:
-        """Cancel the job of a caller who was cancelled. Cannot be cancelled itself.
+        """Cancel the job of a caller who was cancelled, or told of an error. Cannot be cancelled itself.
+
+        Its session is forbidden first: where the scheduler cannot be asked, the job finds that by itself.
 
         Raises:
             CancelUnverified: for as long as a cancel may take, the scheduler could not be asked.
         """
         with anyio.CancelScope(shield=True):
             end = anyio.current_time() + self.timing.cancel
+            await self.submission.forbid(job.token)
             for pause in backoff():
                 try:
                     await self.cancel(job.id)
-                except (SchedulerUnavailable, OutcomeUnknown, HostError, LedgerError) as error:
-                    if anyio.current_time() + pause >= end:
+                except FxschedError as error:
+                    if isinstance(error, CancelRefused) or anyio.current_time() + pause >= end:
                         unverified = CancelUnverified(
                             f"the launch was given up, but its job {job.id} could not be cancelled, and may start a "
                             f"session: {error.what}"
@@ -184,16 +205,21 @@ class Cluster:
         Raises:
             HostError: the session's directory could not be read.
         """
-        return await directory.read(await self.adapter.host_of(token), token)
+        return await directory.read(await self.scheduler.host_of(token), token)
 
     # ── start ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def wait_for_start(self, job: Job, seconds: float, *, ready: Callable[[Report], bool]) -> Start:
-        """Watch a new job until it is ``ready`` by its own report, has ended, or ``seconds`` have passed."""
+        """Watch a new job until it is ``ready`` by its own report, has ended, or ``seconds`` have passed.
+
+        Raises:
+            SchedulerUnavailable: the scheduler has no such job, though it said that it took it, and no session began.
+            SubmitUnsettled: whether there is such a job could not be found out.
+        """
 
         async def report() -> Report:
             try:
-                return await directory.read(await self.adapter.host_of(job.token, job.id), job.token)
+                return await directory.read(await self.scheduler.host_of(job.token, job.id), job.token)
             except HostError:
                 return directory.Report()
 
@@ -202,7 +228,27 @@ class Cluster:
             return answer, str(trouble or "")
 
         watch = Watch(self.adapter.name, report, status, settle=self.timing.settle_start)
-        return await watch.until(seconds, ready=ready)
+        start = await watch.until(seconds, ready=ready)
+        if start.status is not None and start.status.state is JobState.GONE and not start.report.started:
+            with self.explained():
+                return await self._looked_up(job, start)
+        return start
+
+    async def _looked_up(self, job: Job, start: Start) -> Start:
+        """Look for a new job that the scheduler does not know as for one whose submit was not answered."""
+        found = await self.submission.look_up(job.token, anyio.current_time() + self.timing.launch)
+        if found is None:
+            raise SubmitUnsettled(f"{self.scheduler.name} took job {job.id}, but whether it still has it is not known")
+        if not found:
+            raise SchedulerUnavailable(
+                f"{self.scheduler.name} took job {job.id}, and then had no such job: no session was started"
+            )
+        kept = job.id if job.id in found else await self.submission.choose(job.token, found)
+        entry = self.ledger.entry(job.token)
+        if entry is not None and kept != job.id:
+            self._ends.record(replace(entry, job=kept))
+        status, trouble = await self._status_or_trouble(kept)
+        return Start(status=status, report=start.report, trouble=str(trouble or ""))
 
     async def _status_or_trouble(self, id: JobId) -> tuple[JobStatus | None, FxschedError | None]:
         try:
@@ -216,57 +262,94 @@ class Cluster:
         """Cancel a job and return once its end has been seen. A job that has ended already is no error.
 
         Whatever happens on the way, asking again is safe. A scheduler that cannot be asked is not told to cancel: it
-        may have crashed and given the id to another job.
+        may have crashed and given the id to another job. Nor is it where nothing proves that the job is ours.
 
         Raises:
-            CancelRefused: the scheduler said no.
+            CancelRefused: the scheduler said no, or the job cannot be told to be one of fxsched's.
             CancelUnverified: it said yes, or did not answer, but the job was still there when the time ran out.
             SchedulerUnavailable, HostError: it could not be asked; nothing was changed.
         """
         with self.explained():
             before = (await self.status([id], max_age=0))[id]
             if before.state is JobState.GONE:  # one such answer proves nothing, and a job that is left lives on
-                await anyio.sleep(self.timing.settle_pause)
+                await anyio.sleep(max(self.timing.settle_pause, self.scheduler.lag))
                 before = (await self.status([id], max_age=0))[id]
-            if before.state in OVER:
-                return Cancellation(status=before, already=True)
+            id = before.id
             entry = self.ledger.by_job(self.name, frozenset([id])).get(id)
+            never_seen = entry is not None and entry.accepted_at is None
+            if before.state is JobState.ENDED or (before.state is JobState.GONE and not never_seen):
+                return Cancellation(status=before, already=True)
+            token = await self._claimed(before, entry)
             if entry:
                 self._ends.record(replace(entry, cancelled_at=now()))
             try:
-                last = await self._ask_for_the_end(id, hard=False)
+                last = await self._ask_for_the_end(id, token, hard=False)
             except (SchedulerError, HostError):
                 if entry:
                     self._ends.record(entry)  # whatever ends it now, it is not this
                 raise
-            return Cancellation(status=await self._end(id, last), already=False)
+            return Cancellation(status=await self._end(id, token, last), already=False)
 
-    async def _end(self, id: JobId, last: str) -> JobStatus:
+    async def _claimed(self, status: JobStatus, entry: Entry | None) -> Token:
+        """Return the token of a job that is to be cancelled, if there is proof that it is the one with this token.
+
+        Raises:
+            CancelRefused: there is none.
+        """
+        if entry is None:
+            token = shown_token(status)
+            if token is None:
+                raise CancelRefused(
+                    f"job {status.id} is none of fxsched's, by its name and by the ledger. If it is yours, cancel it "
+                    f"with the means of {self.scheduler.name}"
+                )
+            return token
+        # One that was never seen has no name; its id is what the submit returned.
+        if status.state is JobState.GONE or identity(status, entry) is Identity.SAME:
+            return entry.token
+        with suppress(HostError):
+            report = await self.report(entry.token)
+            same = report.job is not None and self.scheduler.is_same(status.id, report.job)
+            if identity(status, entry, report, same=same) is Identity.SAME:
+                return entry.token
+        if status.id in await self.scheduler.find(entry.token):
+            return entry.token
+        raise CancelRefused(
+            f"job {status.id} may be another one than was submitted: it is called {status.name!r}. If it is the one, "
+            f"cancel it with the means of {self.scheduler.name}"
+        )
+
+    async def _end(self, id: JobId, token: Token, last: str) -> JobStatus:
         """Watch a job that was asked to end until it has; after half of the time, ask by harder means."""
         begin = anyio.current_time()
         hard = False
         for pause in backoff():
             status, trouble = await self._status_or_trouble(id)
-            if status is not None and status.state in OVER:
+            if status is not None and status.state is JobState.ENDED:
                 return status
-            last = trouble.what if trouble else f"it is {status.state}" if status else last
+            if status is not None and status.state is JobState.GONE:
+                if not self.ledger.by_job(self.name, frozenset([id])):
+                    return replace(status, state=JobState.ENDED, cause=EndCause.CANCELLED)
+                last = await self._ask_for_the_end(id, token, hard=hard) or "it is not known, and may only be late"
+            else:
+                last = trouble.what if trouble else f"it is {status.state}" if status else last
             passed = anyio.current_time() - begin
             if passed >= self.timing.cancel:
                 break
             if status is not None and passed >= self.timing.cancel / 2 and not hard:
                 hard = True
-                last = await self._ask_for_the_end(id, hard=True) or last
+                last = await self._ask_for_the_end(id, token, hard=True) or last
             await anyio.sleep(pause)
         raise CancelUnverified(f"job {id} was cancelled {self.timing.cancel:g} s ago, but {last}")
 
-    async def _ask_for_the_end(self, id: JobId, *, hard: bool) -> str:
+    async def _ask_for_the_end(self, id: JobId, token: Token, *, hard: bool) -> str:
         """Ask; return what was wrong with the answer, if none came: whether it worked is seen by watching.
 
         Raises:
             SchedulerError, HostError: the first time, it was refused or could not be asked.
         """
         try:
-            await (self.adapter.kill(id) if hard else self.adapter.cancel(id))
+            await (self.scheduler.kill(id, token) if hard else self.scheduler.cancel(id, token))
         except (OutcomeUnknown, SchedulerError, HostError) as error:
             if not hard and not isinstance(error, OutcomeUnknown):
                 raise

@@ -12,7 +12,7 @@ from fxsched.errors import ConfigurationError
 from fxsched.hosts.opening import HostSettings, beside, check_hosts, open_host
 from fxsched.records.ledger import Ledger
 from fxsched.registry import load_adapter
-from fxsched.strict import convert
+from fxsched.strict import convert_options
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -49,7 +49,7 @@ async def open_cluster(
         ConfigurationError: the adapter, the host or an option is not known.
     """
     kind = load_adapter(adapter)
-    settings = convert(options or {}, kind.Options, f"clusters.{name}.options")
+    settings = convert_options(options or {}, kind.Options, f"clusters.{name}.options")
     hosts = HostSettings(hosts=(host,)) if isinstance(host, str) else host
     try:
         check_hosts(hosts, pool=kind.pools)

@@ -25,15 +25,17 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from fxsched.adapter import Adapter
 from fxsched.errors import FxschedError, InvalidRequest, PartlyUnavailable, SchedulerUnavailable
 from fxsched.jobs import JobId, JobStatus, Moment
+from fxsched.programs import open_regular
 from fxsched.records.files import check_own, decode, make_directory, now, overwrite
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Mapping
     from datetime import datetime
     from pathlib import Path
+
+    from fxsched.cluster.scheduler import Scheduler
 
 
 FORGET: Final = timedelta(hours=1)
@@ -59,8 +61,8 @@ class Snapshot(Struct, frozen=True, kw_only=True):
 class Poller:
     """Asks one cluster on behalf of everybody of one user."""
 
-    def __init__(self, adapter: Adapter, directory: Path, cluster: str, *, interval: float) -> None:
-        self._adapter = adapter
+    def __init__(self, scheduler: Scheduler, directory: Path, cluster: str, *, interval: float) -> None:
+        self._scheduler = scheduler
         self._interval = interval
         self._snapshot = directory / f"{cluster}.json"
         self._lock_file = directory / f"{cluster}.lock"
@@ -79,6 +81,7 @@ class Poller:
 
         Raises:
             SchedulerUnavailable: it could not be asked, or is being left alone because it could not be.
+            PartlyUnavailable: it could be asked about some of them only; their answers are in the error.
         """
         wanted = frozenset(ids)
         age = timedelta(seconds=self._interval if max_age is None else max_age)
@@ -95,8 +98,11 @@ class Poller:
             if age and snapshot.rest_until and time < snapshot.rest_until <= time + timedelta(seconds=LONGEST_REST):
                 until = f"{snapshot.rest_until.astimezone():%H:%M:%S}"
                 raise SchedulerUnavailable(f"{snapshot.trouble} (it is left alone until {until})")
+            trouble: PartlyUnavailable | None = None
             try:
                 answers = await self._ask(missing, frozenset(company()))
+            except PartlyUnavailable as error:
+                answers, trouble = error.answers, error
             except SchedulerUnavailable as error:
                 self._write(self._resting(snapshot, error))
                 raise
@@ -106,16 +112,19 @@ class Poller:
                 id: status for id, status in snapshot.statuses.items() if id not in seen and _recent(status, time)
             }
             self._write(Snapshot(statuses=others | seen))
+            if trouble is not None and missing - seen.keys():
+                trouble.answers = fresh | seen
+                raise trouble
             return fresh | seen
 
     async def _ask(self, ids: frozenset[JobId], company: frozenset[JobId]) -> Mapping[JobId, JobStatus]:
         try:
-            return await self._adapter.status(ids | company)
+            return await self._scheduler.status(ids | company)
         except InvalidRequest:
             # An id from the time when the cluster had another adapter must not stand in the way of the others.
             if company <= ids:
                 raise
-            return await self._adapter.status(ids)
+            return await self._scheduler.status(ids)
 
     def last_known(self, ids: Iterable[JobId]) -> dict[JobId, JobStatus]:
         """Return what was last seen of each job, however long ago, as far as it is remembered."""
@@ -128,7 +137,8 @@ class Poller:
             check_own(self._snapshot.parent)
             mark = self._mark()
             if mark != self._seen[0]:
-                self._seen = (mark, _read(self._snapshot.read_bytes()))
+                with open_regular(self._snapshot) as file:
+                    self._seen = (mark, _read(file.read()))
             return self._seen[1]
         except (OSError, ValueError):
             return Snapshot()
@@ -178,14 +188,13 @@ class PartPollers:
     """A poller for each part of a scheduler (``Adapter.part``): one that hangs, or is left alone, delays no other."""
 
     def __init__(
-        self, adapter: Adapter, directory: Path, cluster: str, *, interval: float, patience: float = PATIENCE
+        self, scheduler: Scheduler, directory: Path, cluster: str, *, interval: float, patience: float = PATIENCE
     ) -> None:
-        self._adapter = adapter
+        self._scheduler = scheduler
         self._patience = patience
         self._directory = directory
         self._cluster = cluster
         self._interval = interval
-        self._is_one = type(adapter).part is Adapter.part
         self._pollers: dict[str, Poller] = {}
 
     async def status(
@@ -244,17 +253,17 @@ class PartPollers:
         return {id: status for part in groups for id, status in self._of(part).last_known(groups[part]).items()}
 
     def _by_part(self, ids: Iterable[JobId]) -> dict[str, list[JobId]]:
-        if self._is_one:
+        if not self._scheduler.has_parts:
             return {"": list(ids)}
         groups = defaultdict(list)
         for id in ids:
-            groups[self._adapter.part(id)].append(id)
+            groups[self._scheduler.part(id)].append(id)
         return groups
 
     def _of(self, part: str) -> Poller:
         if part not in self._pollers:
             name = f"{self._cluster}@{re.sub('[^A-Za-z0-9.-]', '_', part)}" if part else self._cluster
-            self._pollers[part] = Poller(self._adapter, self._directory, name, interval=self._interval)
+            self._pollers[part] = Poller(self._scheduler, self._directory, name, interval=self._interval)
         return self._pollers[part]
 
 

@@ -1,6 +1,8 @@
 """What the ledger and the scheduler do not agree on, after a crash of either, and how it is mended.
 
     unrecorded the job that has a session is not in its entry → the ledger gets the job's id
+    unwanted   whoever waited for a session was told of an error, or of nothing, and yet there is a job
+                                                             → it is cancelled
     ghost      a submit was cut off, and no job came of it   → the entry and the session's directory go
     twin       a session has a second live job               → it is cancelled
     orphaned   a live job of ours is not in the ledger       → the ledger gets an entry for it
@@ -19,7 +21,10 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from fxsched.adapter import Ability
-from fxsched.jobs import JobId, JobState, JobStatus, Token
+from fxsched.cluster.ends import OVER
+from fxsched.cluster.evidence import shown_token
+from fxsched.errors import FxschedError
+from fxsched.jobs import JobId, JobStatus, Token
 from fxsched.records.files import now
 from fxsched.records.ledger import Entry
 
@@ -35,6 +40,7 @@ class Kind(StrEnum):
     """What is wrong."""
 
     UNRECORDED = "unrecorded"
+    UNWANTED = "unwanted"
     GHOST = "ghost"
     TWIN = "twin"
     ORPHANED = "orphaned"
@@ -67,17 +73,18 @@ async def reconcile(cluster: Cluster, *, fix: bool) -> list[Finding]:
 
 
 async def _reconcile(cluster: Cluster, *, fix: bool) -> list[Finding]:
-    entries = cluster.ledger.live(cluster.name)
-    cut_off = [entry for entry in entries if entry.unsettled(cluster.timing.over)]
+    cut_off = cluster.ledger.cut_off(cluster.name, cluster.timing.over)
     jobs = await _submissions(cluster, cut_off)
     findings = [*await _settle(cluster, cut_off, jobs, fix=fix)]
     settled = {entry.token for entry in cut_off}
     ids = frozenset(id for token, found in jobs.items() if token not in settled for id in found)
-    statuses = await cluster.adapter.status(ids) if ids else {}
+    statuses = await cluster.scheduler.status(ids) if ids else {}
     known = {entry.token: entry for entry in cluster.ledger.live(cluster.name)}
     for token, found in jobs.items():
-        alive = [id for id in found if id in statuses and statuses[id].state not in (JobState.ENDED, JobState.GONE)]
-        if token in settled or not alive:
+        if token in settled:
+            continue
+        alive = [id for id in found if statuses[id].state not in OVER and shown_token(statuses[id]) in (None, token)]
+        if not alive:
             continue
         if token in known:
             findings += await _claimed(cluster, known[token], alive, fix=fix)
@@ -92,7 +99,7 @@ async def _reconcile(cluster: Cluster, *, fix: bool) -> list[Finding]:
 
 async def settle_cut_off(cluster: Cluster) -> list[Finding]:
     """Mend what earlier launches of this user left when they were killed. Cheap where there is nothing to mend."""
-    cut_off = [entry for entry in cluster.ledger.live(cluster.name) if entry.unsettled(cluster.timing.over)]
+    cut_off = cluster.ledger.cut_off(cluster.name, cluster.timing.over)
     if not cut_off:
         return []
     return await _settle(cluster, cut_off, await _submissions(cluster, cut_off), fix=True)
@@ -100,9 +107,9 @@ async def settle_cut_off(cluster: Cluster) -> list[Finding]:
 
 async def _submissions(cluster: Cluster, entries: list[Entry]) -> Jobs:
     """Return all jobs of ours by token, or, where the scheduler cannot list them, those of these entries."""
-    if Ability.LIST in cluster.adapter.abilities:
-        return dict(await cluster.adapter.submissions())
-    return {entry.token: await cluster.adapter.find(entry.token) for entry in entries}
+    if cluster.scheduler.can(Ability.LIST):
+        return await cluster.scheduler.submissions()
+    return {entry.token: await cluster.scheduler.find(entry.token) for entry in entries}
 
 
 async def _settle(cluster: Cluster, entries: list[Entry], jobs: Jobs, *, fix: bool) -> list[Finding]:
@@ -110,27 +117,53 @@ async def _settle(cluster: Cluster, entries: list[Entry], jobs: Jobs, *, fix: bo
     findings = []
     missing = [entry for entry in entries if not jobs.get(entry.token)]
     if missing:
-        await anyio.sleep(cluster.timing.settle_pause)
+        await anyio.sleep(max(cluster.timing.settle_pause, cluster.scheduler.lag))
         jobs |= await _submissions(cluster, missing)
-    left = {entry.token for entry in cluster.ledger.live(cluster.name) if entry.unsettled(cluster.timing.over)}
+    left = {entry.token for entry in cluster.ledger.cut_off(cluster.name, cluster.timing.over)}
     for entry in entries:
         if entry.token not in left:
             continue  # another launch has settled it meanwhile
-        found = jobs.get(entry.token) or await cluster.submission.began(entry.token)
-        if not found:
-            if fix:
-                await cluster.submission.take_back(entry.token)
-            text = f'the submit of "{entry.name}" was cut off, and no job came of it'
-            findings.append(_finding(Kind.GHOST, entry, None, text, fix))
-            continue
-        text = f'the submit of "{entry.name}" was cut off, but its job exists'
-        findings += await _give(cluster, entry, found, Kind.UNRECORDED, text, fix=fix)
+        found = await cluster.submission.ours(entry.token, jobs.get(entry.token, ()))
+        found = found or await cluster.submission.began(entry.token)
+        if entry.awaited:
+            findings += await _unwanted(cluster, entry, found or ((entry.job,) if entry.job else ()), fix=fix)
+        elif found:
+            text = f'the submit of "{entry.name}" was cut off, but its job exists'
+            findings += await _give(cluster, entry, found, Kind.UNRECORDED, text, fix=fix)
+        else:
+            findings.append(await _ghost(cluster, entry, fix=fix))
+    return findings
+
+
+async def _ghost(cluster: Cluster, entry: Entry, *, fix: bool) -> Finding:
+    if fix:
+        await cluster.submission.take_back(entry.token)
+    return _finding(Kind.GHOST, entry, None, f'the submit of "{entry.name}" was cut off, and no job came of it', fix)
+
+
+async def _unwanted(cluster: Cluster, entry: Entry, found: Sequence[JobId], *, fix: bool) -> list[Finding]:
+    """End the jobs of a session that nobody heard of: FastX was told of an error, or of nothing."""
+    if not found:
+        return [await _ghost(cluster, entry, fix=fix)]
+    findings = []
+    if fix:
+        await cluster.submission.forbid(entry.token)
+    for job in found:
+        text, mended = f'nobody waits for "{entry.name}": its launch failed, or was cut off', False
+        if fix:
+            cluster.ledger.write(replace(entry, owner=None, job=job))
+            try:
+                await cluster.cancel(job)
+                mended = True
+            except FxschedError as error:
+                text += f". It could not be cancelled: {error.what}"
+        findings.append(_finding(Kind.UNWANTED, entry, job, text, mended))
     return findings
 
 
 async def _claimed(cluster: Cluster, entry: Entry, alive: list[JobId], *, fix: bool) -> list[Finding]:
     """Look at the living jobs of an entry that has been settled."""
-    if entry.job is None:
+    if entry.job is None or entry.owner is not None:
         return []  # its submit is going on
     if entry.job in alive:
         return await _end_twins(cluster, entry, entry.job, alive, fix=fix)
@@ -162,10 +195,14 @@ async def _give(
 async def _end_twins(
     cluster: Cluster, entry: Entry, kept: JobId, found: Sequence[JobId], *, fix: bool
 ) -> list[Finding]:
-    if fix:
+    twins = frozenset(found) - {kept}
+    ended: set[JobId] = set()
+    if fix and twins:
         await cluster.submission.end_twins(entry.token, kept, found)
+        statuses = await cluster.scheduler.status(twins)
+        ended = {twin for twin in twins if statuses[twin].state in OVER}
     text = f"job {kept} has its session"
-    return [_finding(Kind.TWIN, entry, twin, text, fix) for twin in found if twin != kept]
+    return [_finding(Kind.TWIN, entry, twin, text, twin in ended) for twin in found if twin != kept]
 
 
 def _finding(kind: Kind, entry: Entry, job: JobId | None, text: str, mended: bool) -> Finding:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import random
+from collections import deque
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
@@ -20,7 +21,7 @@ from fxsched.records.ledger import KEEP_ENDED
 from fxsched.session import directory
 
 if TYPE_CHECKING:
-    from fxsched.adapter import Adapter
+    from fxsched.cluster.scheduler import Scheduler
     from fxsched.jobs import Token
     from fxsched.records.ledger import Entry, Ledger
 
@@ -30,11 +31,11 @@ _log = logging.getLogger("fxsched.cluster.tidying")
 class Tidying:
     """Tidies up after the sessions of one cluster."""
 
-    def __init__(self, cluster: str, adapter: Adapter, ledger: Ledger) -> None:
+    def __init__(self, cluster: str, scheduler: Scheduler, ledger: Ledger) -> None:
         self._cluster = cluster
-        self._adapter = adapter
+        self._scheduler = scheduler
         self._ledger = ledger
-        self._due: list[Entry] = []
+        self._due: deque[Entry] = deque()
         self._wanted = anyio.Event()
 
     def ended(self, entry: Entry) -> None:
@@ -51,26 +52,27 @@ class Tidying:
 
     async def tidy(self) -> None:
         """Tidy up after the sessions that have ended since the last time, and with them after those of long ago."""
-        if not self._due:
-            return
         while self._due:
-            await self._discard(self._due[-1])
-            self._due.pop()
-        try:
-            await self._remove_old()
-        except LedgerError as error:
-            _log.warning("what is left of old sessions stays: %s", error)
+            await self._discard(self._due[0])
+            if len(self._due) == 1:
+                await self._remove_old()
+            self._due.popleft()  # only now: what is cut off is done once more
 
     async def _discard(self, entry: Entry) -> None:
         with suppress(HostError):  # what stays is unreachable for us, and so for now for everybody
-            await directory.discard(await self._adapter.host_of(entry.token, entry.job), entry.token)
+            await directory.discard(await self._scheduler.host_of(entry.token, entry.job), entry.token)
 
     async def _remove_old(self) -> None:
-        old = await self._old(KEEP_ENDED)
+        try:
+            await self._remove(await self._old(KEEP_ENDED))
+        except LedgerError as error:
+            _log.warning("what is left of old sessions stays: %s", error)
+
+    async def _remove(self, old: list[Token]) -> None:
         random.shuffle(old)  # none is for ever behind one whose host is down
         for token in old:
             try:
-                await directory.remove(await self._adapter.host_of(token), token)
+                await directory.remove(await self._scheduler.host_of(token), token)
             except HostError:
                 if token in await self._old(2 * KEEP_ENDED):  # its host has been away for long enough
                     self._ledger.purge(token)

@@ -10,8 +10,11 @@ import atexit
 import gc
 import logging
 import os
+import select
 import signal
+import stat
 import sys
+import time
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -29,7 +32,7 @@ from fxsched.fastx.request import LIMIT, parse_request
 from fxsched.fastx.spec import build_spec, choose_profile, groups_of
 from fxsched.hosts.opening import beside
 from fxsched.jobs import new_token
-from fxsched.programs import leave, write_line
+from fxsched.programs import leave, until_stopped, write_line
 from fxsched.records.files import make_directory
 from fxsched.session.scripts import HOME
 from fxsched.settings.accounts import Person
@@ -53,8 +56,10 @@ LOG_LIMIT: Final = 1024 * 1024
 SETTLE_DEADLINE: Final = 5.0
 """Seconds that a launch spends, where there is reason to, on what earlier launches left behind."""
 
-_STOPS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-"""Signals that ask a launch to end."""
+REQUEST_DEADLINE: Final = 30.0
+"""Seconds until FastX must have written its request, and closed its end."""
+
+_INTERRUPTED: Final = "The launch was interrupted; no session was left behind."
 
 _log = logging.getLogger("fxsched.launch")
 _all_logs = logging.getLogger("fxsched")
@@ -105,10 +110,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parse(argv)
     log = _open_log()
     outlet = Outlet()
-    interrupted: list[int] = []
     try:
-        anyio.run(_launch_or_stop, _read_request(), arguments, outlet, interrupted)
-        answer = outlet.told or Reply("The launch was interrupted; no session was left behind.", 128 + interrupted[0])
+        stopped_by = anyio.run(_launch_or_stop, _read_request(), arguments, outlet)
+        answer = outlet.told or Reply(_INTERRUPTED, 128 + (stopped_by or signal.SIGINT))
+    except KeyboardInterrupt:
+        answer = Reply(_INTERRUPTED, 128 + signal.SIGINT)
     except FxschedError as error:
         answer = Reply(f"The session could not be started: {error}", 1)
         _log.error("%s: %s", type(error).__name__, error)
@@ -128,43 +134,35 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _read_request() -> bytes:
+    """Read FastX's request to its end, or as much as tells that it is too long.
+
+    Raises:
+        InvalidRequest: there is none, or it does not end.
+    """
+    if sys.stdin is None:
+        raise InvalidRequest("there is no request on standard input: it is closed")
+    data = b""
+    end = time.monotonic() + REQUEST_DEADLINE
     try:
-        if sys.stdin is not None:
-            return sys.stdin.buffer.read(LIMIT + 1)
-        trouble = "it is closed"
+        while len(data) <= LIMIT:
+            if not select.select([sys.stdin], [], [], max(0.0, end - time.monotonic()))[0]:
+                raise InvalidRequest(f"FastX's request did not end within {REQUEST_DEADLINE:g} s")
+            piece = os.read(sys.stdin.fileno(), LIMIT)
+            if not piece:
+                break
+            data += piece
     except OSError as error:
-        trouble = str(error.strerror)
-    raise InvalidRequest(f"there is no request on standard input: {trouble}")
+        raise InvalidRequest(f"there is no request on standard input: {error.strerror}") from None
+    return data
 
 
-async def _launch_or_stop(data: bytes, arguments: _Arguments, outlet: Outlet, interrupted: list[int]) -> None:
+async def _launch_or_stop(data: bytes, arguments: _Arguments, outlet: Outlet) -> int | None:
     """Launch; a signal that asks for the end cancels a launch without an answer, which then leaves nothing behind."""
-    failure: Exception | None = None
 
-    async def stop() -> None:
-        try:
-            with anyio.open_signal_receiver(*_STOPS) as signals:
-                ready.set()
-                async for number in signals:
-                    if outlet.told is None:
-                        interrupted.append(number)
-                        tasks.cancel_scope.cancel()
-        finally:
-            # Now it is decided, and a signal that ended the launcher here would make it look otherwise.
-            for number in _STOPS:
-                signal.signal(number, signal.SIG_IGN)
+    async def work() -> None:
+        await launch(data, outlet, arguments.config, arguments.profile, dry_run=arguments.dry_run)
 
-    ready = anyio.Event()
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(stop)
-        await ready.wait()
-        try:
-            await launch(data, outlet, arguments.config, arguments.profile, dry_run=arguments.dry_run)
-        except Exception as error:  # kept out of the task group, which would wrap it
-            failure = error
-        tasks.cancel_scope.cancel()
-    if failure is not None:
-        raise failure
+    return await until_stopped(work, decided=lambda: outlet.told is not None)
 
 
 async def launch(
@@ -217,7 +215,7 @@ async def launch(
 
 
 async def _start(cluster: Cluster, spec: JobSpec, seconds: float, outlet: Outlet) -> None:
-    job = await cluster.submit(spec)
+    job = await cluster.submit(spec, awaited=True)
     _log.info("%s: job %s", job.token, job.id)
     try:
         if seconds <= 0:
@@ -226,6 +224,7 @@ async def _start(cluster: Cluster, spec: JobSpec, seconds: float, outlet: Outlet
             start = await cluster.wait_for_start(job, seconds, ready=is_ready)
             answer = reply(spec.name, job, start, spec.secrets.values())
         await checkpoint_if_cancelled()
+        cluster.heard(job)  # before it is told: a launcher that is killed here must not have its session cancelled
         outlet.tell(answer)
     except BaseException:
         # FastX takes a launcher that was interrupted or failed, or of which it hears nothing, for one without a
@@ -294,8 +293,11 @@ def _open_log() -> Path | None:
         make_directory(path.parent)
         if path.exists() and path.stat().st_size > LOG_LIMIT:
             path.replace(path.with_suffix(".log.1"))
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
         stream = os.fdopen(os.open(path, flags, 0o600), "a", encoding="utf-8", errors="backslashreplace")
+        if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+            stream.close()
+            return None
     except (OSError, RuntimeError):
         return None
     handler = logging.StreamHandler(stream)

@@ -82,8 +82,6 @@ def reply(name: str, job: Job, start: Start, secrets: Iterable[Secret] = ()) -> 
         return Reply(f"{where} has started on {report.node}.")
     if status is None:
         return Reply(f"{where} has been submitted. How it stands cannot be told: {start.trouble}")
-    if status.state is JobState.GONE:
-        return Reply(f"{where} has been submitted, but is not in the scheduler's list yet.")
     if status.state is JobState.RUNNING:
         on = f" on {', '.join(status.nodes)}" if status.nodes else ""
         return Reply(f"{where} is running{on} and will be there in a moment.")

@@ -7,7 +7,7 @@ import stat
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import msgspec
 
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 T = TypeVar("T")
+
+_FLAGS: Final = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+"""To open what should be a file of ours: a pipe in its place, which nobody reads, is an error and no endless wait."""
 
 
 def make_directory(path: Path) -> None:
@@ -152,7 +155,7 @@ def overwrite(path: Path, data: bytes) -> None:
         OSError: it could not be written.
     """
     make_directory(path.parent)
-    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | _FLAGS, 0o600)
     try:
         _write_all(file, data)
         os.ftruncate(file, len(data))
@@ -166,7 +169,7 @@ def append_line(path: Path, line: bytes) -> None:
     Raises:
         OSError: there is no such file, or the line could not be added whole.
     """
-    file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW)
+    file = os.open(path, os.O_WRONLY | os.O_APPEND | _FLAGS)
     try:
         _write_all(file, b"\n" + line)
     finally:

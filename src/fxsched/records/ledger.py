@@ -26,6 +26,7 @@ from msgspec import Struct
 
 from fxsched.errors import InvalidRequest, LedgerError
 from fxsched.jobs import JobId, JobStatus, Moment, Token
+from fxsched.programs import open_regular
 from fxsched.records.files import (
     append_line,
     check_own,
@@ -37,7 +38,7 @@ from fxsched.records.files import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
 KEEP_ENDED: Final = 7 * 24 * 3600
 """Seconds that an ended entry, and what its session left behind, are kept."""
@@ -82,9 +83,16 @@ class Entry(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     submitted_at: Moment
     """When the entry was made, just before the scheduler heard of the job."""
     owner: Owner | None = None
-    """Who is submitting; None once the submit has been settled."""
+    """Who is submitting, or has not told of it yet; None once all of that is settled."""
+    awaited: bool = False
+    """Whether there must be no session unless somebody who waits has heard of it: FastX forgets a failed launch."""
+    walltime: int | None = None
+    """Seconds that the job may run, where that was asked for."""
     job: JobId | None = None
     """None while the submit has not been answered."""
+    accepted_at: Moment | None = None
+    """When the scheduler says that it took the job, once it was seen there under its token. An id that comes again has
+    another such time; a job that was renamed has the same."""
     cancelled_at: Moment | None = None
     """When we were asked to cancel the job."""
     gone_at: Moment | None = None
@@ -92,17 +100,18 @@ class Entry(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     status: JobStatus | None = None
     """The final one, when the entry has ended."""
 
-    def unsettled(self, patience: float) -> bool:
-        """Whether nobody is submitting any more, and yet it is not known what came of it.
+    def unsettled(self, patience: float, age: Callable[[], float] | None = None) -> bool:
+        """Whether nobody is submitting any more, and yet it is not known what came of it, or nobody has heard of it.
 
         Args:
             patience: seconds after which a submit on another host is taken to be over.
+            age: tells how many seconds ago the entry was written; None: by this machine's clock.
         """
-        if self.job is not None:
+        if self.job is not None and not self.awaited:
             return False
         lives = self.owner.lives() if self.owner else False
         if lives is None:
-            return (now() - self.submitted_at).total_seconds() > patience
+            return (age() if age else (now() - self.submitted_at).total_seconds()) > patience
         return not lives
 
 
@@ -187,7 +196,7 @@ class Ledger:
         """Return the entry of a token as it stands now; None if there is none, or it cannot be read."""
         for folder in (self._live, self._ended):
             try:
-                return read_entry((folder / _file(token)).read_bytes(), token)
+                return read_entry(_content(folder / _file(token)), token)
             except FileNotFoundError:
                 continue
             except (OSError, ValueError):
@@ -197,6 +206,28 @@ class Ledger:
     def live(self, cluster: str) -> list[Entry]:
         """Return the cluster's live entries."""
         return [entry for entry in self._entries(self._live) if entry.cluster == cluster]
+
+    def cut_off(self, cluster: str, patience: float) -> list[Entry]:
+        """Return the cluster's live entries that are :meth:`Entry.unsettled`.
+
+        How old an entry is tells the clock of whoever keeps the files: those of two hosts may differ.
+        """
+        return [
+            entry
+            for entry in self.live(cluster)
+            if entry.unsettled(patience, lambda token=entry.token: self._age(token))  # type: ignore[misc]
+        ]
+
+    def _age(self, token: Token) -> float:
+        """Return how many seconds ago a live entry was written; 0, which proves nothing, where that cannot be told."""
+        clock = self.state / "ledger" / "clock"
+        try:
+            written = os.stat(self._live / _file(token)).st_mtime
+            os.close(os.open(clock, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
+            os.utime(clock)
+            return os.stat(clock).st_mtime - written
+        except OSError:
+            return 0.0
 
     def by_job(self, cluster: str, ids: frozenset[JobId]) -> dict[JobId, Entry]:
         """Return the entries of these jobs of a cluster: the live ones, and for the rest the ended ones.
@@ -327,7 +358,12 @@ def read_entry(lines: bytes, token: str) -> Entry:
 
 
 def _read_file(file: os.DirEntry[str]) -> Entry:
-    return read_entry(Path(file.path).read_bytes(), file.name.removesuffix(".json"))
+    return read_entry(_content(file.path), file.name.removesuffix(".json"))
+
+
+def _content(path: str | os.PathLike[str]) -> bytes:
+    with open_regular(path) as file:
+        return file.read()
 
 
 def _file(token: Token) -> str:

@@ -3,6 +3,7 @@
 It stands under the user's home on the host, ``~/.local/state/fxsched/sessions/TOKEN``, readable by its owner only:
 
     command     what runs: environment, secrets and command, as one sh file
+    unsettled   there while its submitter does not count on the job yet: until when it may, or 0 if never any more
     stdin       what the command reads
     lock        the id of the job that has the session
     started     the job's own report of its start: id, node, time
@@ -46,8 +47,8 @@ DEADLINE: Final = 20.0
 _PLACE: Final = ".local/state/fxsched/sessions"
 _ROOT: Final = f"d=${{HOME:?is not set}}/{_PLACE}/$1\n"
 
-# Standard input comes first, in $2 bytes, and the command last: the job waits for it. Every program costs the user a
-# millisecond, so there are no more than needed.
+# Standard input comes first, in $2 bytes, and the command last: the job waits for it. $3 is for the file unsettled.
+# Every program costs the user a millisecond, so there are no more than needed.
 _STAGE: Final = (
     _ROOT
     + r"""
@@ -59,6 +60,7 @@ if [ ! -O "$r" ] || [ -L "$r" ]; then
     exit 1
 fi
 mkdir "$d" || exit
+[ -z "$3" ] || echo "$3" >"$d/unsettled" || exit
 head -c "$2" >"$d/stdin" && cat >"$d/command" && printf %s "$d" && exit
 rm -rf "$d"
 exit 1
@@ -71,10 +73,10 @@ _READ: Final = (
     + r"""
 ls "$d" >/dev/null 2>&1
 for f in started ended; do
-    if read -r line 2>/dev/null <"$d/$f"; then printf '%s %s\n' "$f" "$line"; fi
+    if [ -f "$d/$f" ] && read -r line 2>/dev/null <"$d/$f"; then printf '%s %s\n' "$f" "$line"; fi
 done
 for f in output job.log; do
-    n=$(wc -c 2>/dev/null <"$d/$f") || continue
+    [ -f "$d/$f" ] && n=$(wc -c 2>/dev/null <"$d/$f") || continue
     [ "$n" -le 65536 ] || n=65536
     printf '%s %s\n' "$f" "$((n))"
     tail -c "$n" "$d/$f"
@@ -82,6 +84,15 @@ done
 """
 )
 
+_SETTLE: Final = _ROOT + 'rm -f "$d/unsettled"\n'
+_FORBID: Final = (
+    _ROOT
+    + r"""
+[ -d "$d" ] || exit 0
+umask 077
+echo 0 >"$d/unsettled.0" && mv -f "$d/unsettled.0" "$d/unsettled"
+"""
+)
 _DISCARD: Final = _ROOT + 'rm -f "$d/command" "$d/stdin"\n'
 _REMOVE: Final = _ROOT + 'rm -rf "$d"\n'
 
@@ -111,8 +122,15 @@ class After(Protocol):
     async def __call__(self, write: Callable[[], None], undo: Callable[[], None], /) -> None: ...
 
 
-async def stage(host: Host, spec: JobSpec, *, after: After | None = None) -> str:
+async def stage(host: Host, spec: JobSpec, *, until: int | None = None, after: After | None = None) -> str:
     """Write the session's directory and return its absolute path on the host.
+
+    Args:
+        host: where.
+        spec: the session.
+        until: the submission is *unsettled* until :func:`settle`: a job waits for that, but only until that moment
+            (seconds since 1970), and then ends without a session. None: its job may start the session at once.
+        after: what comes before the first file.
 
     Raises:
         HostUnreachable: it could not be written. Nothing was submitted, and nothing is left where we can reach it.
@@ -123,11 +141,11 @@ async def stage(host: Host, spec: JobSpec, *, after: After | None = None) -> str
     if host.home is None:
         with _answering(host, "the state directory", shield=True):
             await after(_nothing, _nothing)
-        return await _stage_far(host, spec, command)
+        return await _stage_far(host, spec, command, until)
     directory = host.home / _PLACE / spec.token
     # A thread left to itself would write after its caller has tidied up.
     with _answering(host, f"the home directory on {host.label}", shield=True):
-        await after(partial(here.stage, directory, command, spec.stdin), partial(here.remove, directory))
+        await after(partial(here.stage, directory, command, spec.stdin, until), partial(here.remove, directory))
     return str(directory)
 
 
@@ -139,9 +157,10 @@ def _nothing() -> None:
     pass
 
 
-async def _stage_far(host: Host, spec: JobSpec, command: bytes) -> str:
+async def _stage_far(host: Host, spec: JobSpec, command: bytes, until: int | None) -> str:
+    arguments = (str(len(spec.stdin)), "" if until is None else str(until))
     try:
-        result = await _ask(host, _STAGE, spec.token, str(len(spec.stdin)), stdin=spec.stdin + command)
+        result = await _ask(host, _STAGE, spec.token, *arguments, stdin=spec.stdin + command)
     except BaseException:  # it may be written, or half of it
         with anyio.CancelScope(shield=True), suppress(HostError):
             await remove(host, spec.token)
@@ -159,6 +178,30 @@ async def read(host: Host, token: Token) -> Report:
         return parse_report(await _here(host, here.read, host.home / _PLACE / token))
     text = await _run(host, _READ, token)
     return parse_report(text.encode("utf-8", "surrogateescape"))
+
+
+async def settle(host: Host, token: Token) -> None:
+    """Let the job of a submission that was unsettled start its session.
+
+    Raises:
+        HostUnreachable: it may never start it.
+    """
+    if host.home is not None:
+        await _here(host, here.settle, host.home / _PLACE / token)
+    else:
+        await _run(host, _SETTLE, token)
+
+
+async def forbid(host: Host, token: Token) -> None:
+    """Let no job start the session any more. One that has started it is not touched.
+
+    Raises:
+        HostUnreachable: it may start it.
+    """
+    if host.home is not None:
+        await _here(host, here.forbid, host.home / _PLACE / token)
+    else:
+        await _run(host, _FORBID, token)
 
 
 async def discard(host: Host, token: Token) -> None:

@@ -1,4 +1,4 @@
-"""A session's directory where the home directory is at hand as plain files: as in ``sessions``, but without a shell.
+"""A session's directory where the home directory is at hand as plain files: as in ``directory``, but without a shell.
 
 On the machine where a launch runs, a shell and its programs would cost more than the submit itself. The functions wait
 for the file system, which over NFS may be long, and so belong into a thread.
@@ -11,21 +11,26 @@ import shutil
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from fxsched.records.files import make_directory, write_new
+from fxsched.programs import open_regular
+from fxsched.records.files import make_directory, write_atomically, write_new
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 TAIL: Final = 65536
 """Bytes of output that a report holds at most."""
+LINE: Final = 1024
+"""Bytes of a report at most."""
 _NOT_THERE: Final = (FileNotFoundError, NotADirectoryError)
 
 
-def stage(directory: Path, command: bytes, stdin: bytes) -> None:
+def stage(directory: Path, command: bytes, stdin: bytes, until: int | None = None) -> None:
     """Make the session's directory, with what the command reads first and the command last: the job waits for it."""
     make_directory(directory.parent)
     os.mkdir(directory, 0o700)
     try:
+        if until is not None:
+            write_new(f"{directory}/unsettled", b"%d\n" % until)
         write_new(f"{directory}/stdin", stdin)
         write_new(f"{directory}/command", command)
     except BaseException:
@@ -44,13 +49,27 @@ def read(directory: Path) -> bytes:
     parts = []
     for name in ("started", "ended"):
         with suppress(*_NOT_THERE):
-            parts.append(f"{name} {(directory / name).read_text('ascii', 'replace')}".encode("ascii", "replace"))
+            with open_regular(directory / name) as file:
+                text = file.read(LINE).decode("ascii", "replace")
+            parts.append(f"{name} {text}".encode("ascii", "replace"))
     for name in ("output", "job.log"):
-        with suppress(*_NOT_THERE), (directory / name).open("rb") as file:
+        with suppress(*_NOT_THERE), open_regular(directory / name) as file:
             file.seek(max(0, os.fstat(file.fileno()).st_size - TAIL))
             tail = file.read(TAIL)
             parts.append(f"{name} {len(tail)}\n".encode() + tail)
     return b"".join(parts)
+
+
+def settle(directory: Path) -> None:
+    """Let the job start the session."""
+    (directory / "unsettled").unlink(missing_ok=True)
+
+
+def forbid(directory: Path) -> None:
+    """Let no job start the session any more."""
+    with suppress(*_NOT_THERE):
+        os.stat(directory)
+        write_atomically(directory / "unsettled", b"0\n")
 
 
 def discard(directory: Path) -> None:

@@ -68,6 +68,19 @@ until [ -r "$d/command" ]; do
     sleep 1
 done
 
+# Whoever submitted this job says by this file that the outcome is not settled: nobody counts on a session yet, and if
+# the moment in it has passed, nobody ever will. 0 says that none is wanted any more. Clocks differ, so some seconds are
+# waited in any case. It is opened each time: an NFS client believes too long that a file is there.
+waited=0
+while read -r until 2>/dev/null <"$d/unsettled"; do
+    if [ "$until" -eq 0 ] || { [ "$waited" -ge 100 ] && [ "$(date +%s)" -ge "$until" ]; }; then
+        say "the launch that submitted this job was given up, and nobody waits for its session: it ends."
+        exit 76
+    fi
+    waited=$((waited + 1))
+    sleep 0.1 2>/dev/null || sleep 1
+done
+
 # One job has the session. A hard link is made by one only, on NFS too, and its content tells who it was, even when
 # NFS repeats a request and reports a failure that was none. A requeued run of the same job finds its own name. What a
 # full disk made empty must not become the lock, so it is read back: NFS reports some failures too late for printf.
@@ -99,7 +112,7 @@ end_members() {
 }
 
 finish() {
-    trap '' HUP INT TERM
+    trap '' HUP INT TERM USR1 USR2
     end_members
     report ended "$1 $(date +%s)"
     # What ended well will not run again; its secrets need not lie about.
@@ -109,6 +122,9 @@ finish() {
 trap 'finish 129' HUP
 trap 'finish 130' INT
 trap 'finish 143' TERM
+# LSF's run limit sends USR2, Grid Engine's soft limits USR1: a session that ignores them must not outlive its limit.
+trap 'finish 138' USR1
+trap 'finish 140' USR2
 
 rm -f "$d/ended"
 report started "$job $(uname -n) $(date +%s)"
@@ -123,7 +139,7 @@ fi
 # session's terminals. bash takes it back for a subshell, dash 0.5.12 does not, so env does it where it can.
 if env --default-signal=INT,QUIT true 2>/dev/null; then set -- env --default-signal=INT,QUIT "$@"; fi
 (
-    trap - HUP INT QUIT TERM
+    trap - HUP INT QUIT TERM USR1 USR2
     umask "$mask"
     @TOKEN_VARIABLE@=$token
     export @TOKEN_VARIABLE@

@@ -109,6 +109,8 @@ class ProfileSettings(Struct, frozen=True, kw_only=True):
     """On each node, with its unit."""
     gpus: int = 0
     walltime: str | None = None
+    requeue: bool = False
+    """Whether the scheduler may start the session anew by itself, after its node failed: FastX sees a second one."""
     native: list[str] = field(default_factory=list)
     start_script: str | None = None
     """In place of the one that FastX's request leads to; may hold ``$FX_ROOT_DIR``."""

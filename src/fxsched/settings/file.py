@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from fxsched.errors import ConfigurationError, nearest
 from fxsched.hosts.opening import LOCAL, check_hosts, has_user
+from fxsched.programs import open_regular
 from fxsched.settings.accounts import check_login
 from fxsched.settings.config import ClusterSettings, Config, FieldSettings, ProfileSettings, Rule, When
 from fxsched.strict import as_table, convert
@@ -55,7 +56,7 @@ def load_config(path: Path | None) -> Config:
     import tomllib
 
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             _refuse_if_others_can_write(path, file.fileno())
             data = tomllib.load(file)
     except OSError as error:

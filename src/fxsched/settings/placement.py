@@ -34,7 +34,12 @@ def placement(name: str, profile: ProfileSettings, values: Mapping[str, Value] =
         if isinstance(needs[key], str):
             needs[key] = configured(parse, needs[key], f"profiles.{name}.{key}")
     resources = Resources(**{key: needs.pop(key) for key in _RESOURCES})
-    return needs | {"resources": resources, "exclusive": profile.exclusive, "native": tuple(profile.native)}
+    return needs | {
+        "resources": resources,
+        "exclusive": profile.exclusive,
+        "requeue": profile.requeue,
+        "native": tuple(profile.native),
+    }
 
 
 def inherited(policy: Inherit | None, adapter: Adapter, environment: Mapping[str, str]) -> dict[str, str]:
