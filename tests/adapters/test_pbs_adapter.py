@@ -293,13 +293,15 @@ async def test_somebody_s_job_that_spoils_the_json_hides_no_other(pbs: FakePbs) 
     assert all(status.state in (JobState.QUEUED, JobState.RUNNING) for status in found.values())
 
 
-async def test_without_history_a_waiting_job_that_was_cancelled_is_gone(forgetful: FakePbs) -> None:
-    """That it was cancelled, the cluster must remember."""
-    id = await forgetful.submit(**forgetful.held)
+async def test_without_history_a_waiting_job_that_was_cancelled_was_cancelled(forgetful: FakePbs) -> None:
+    """PBS takes the cancel, and does not know the job from then on."""
+    cluster = forgetful.cluster()
+    job = await cluster.submit(JobSpec(token=new_token(), command=("sleep", "60"), native=("-h",)))
 
-    await forgetful.adapter.cancel(id)
+    done = await cluster.cancel(job.id)
 
-    assert (await forgetful.status(id)).state is JobState.GONE
+    assert (await forgetful.status(job.id)).state is JobState.GONE
+    assert (done.status.state, done.status.cause) == (JobState.ENDED, EndCause.CANCELLED)
 
 
 # ── Torque ────────────────────────────────────────────────────────────────────────────────────────────────────────
