@@ -141,6 +141,8 @@ def test_what_the_resource_manager_says_of_its_jobs_is_so_for_moab_s() -> None:
         ({"resource_manager": "moab"}, 'must name what runs Moab\'s jobs: "torque" or "slurm"'),
         ({"resource_manager_options": {"acounting": False}}, "resource_manager_options.acounting is not a setting"),
         ({"resource_manager_options": {"deadline": "1"}}, "resource_manager_options.deadline: expected"),
+        ({"resource_manager_options": {"deadline": 0}}, "resource_manager_options.deadline is 0"),
+        ({"resource_manager_options": {"deadline": float("inf")}}, "resource_manager_options.deadline is inf"),
     ],
 )
 def test_a_wrong_setting_is_found_before_anything_is_run(options: dict[str, Any], complaint: str) -> None:
