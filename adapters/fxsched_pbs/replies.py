@@ -197,12 +197,11 @@ def record_of(id: JobId, records: Mapping[str, Record], *, alone: bool = False) 
     if alone or "." not in key:
         records = {number_of(known): record for known, record in records.items()}
         key = number_of(key)
-    parts = [known for known in records if re.sub(r"\[\d*\]", "", known) == key]
-    return records[min(parts, key=lambda known: _rank(known, key, records[known]))] if parts else records.get(key)
-
-
-def _rank(known: str, key: str, record: Record) -> tuple[bool, bool, bool]:
-    return known != key, "[]" not in known, record.get("job_state") in ENDED
+    start = f"{number_of(key)}["
+    parts = [known for known in records if known.startswith(start) and re.sub(r"\[\d*\]", "", known) == key]
+    if key in records or not parts:
+        return records.get(key)
+    return records[min(parts, key=lambda known: ("[]" not in known, records[known].get("job_state") in ENDED))]
 
 
 def parse_status(dialect: Dialect, id: JobId, record: Record | None) -> JobStatus | None:

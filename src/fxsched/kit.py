@@ -135,7 +135,7 @@ def short_options(words: Iterable[str], letters: str) -> Iterator[tuple[str, str
     rest = list(words)
     while rest:
         word = rest.pop(0)
-        if word.startswith("--") or not word.startswith("-"):
+        if word.startswith("--") or not word.startswith("-") or word == "-":
             yield (word, "") if word.startswith("--") else ("", word)
             continue
         flags = word[1:]

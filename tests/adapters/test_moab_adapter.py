@@ -532,6 +532,18 @@ async def test_maui_says_why_a_job_waits(make: Callable[..., FakeMoab]) -> None:
     assert (await site.status(id)).reason == reasons.RESOURCES
 
 
+async def test_a_job_that_moab_put_off_is_held(make: Callable[..., FakeMoab]) -> None:
+    site = make(MoabOverTorque)
+    site.drain()
+    id = await site.submit()
+    with site.simulation as simulation:
+        simulation.jobs[1].extra["deferred"] = "RMFailure  (cannot start job)"
+
+    found = await site.status(id)
+
+    assert (found.state, found.native_state, found.reason) == (JobState.HELD, "Deferred", TRYING_AGAIN)
+
+
 async def test_maui_says_that_a_job_was_put_off_and_why(make: Callable[..., FakeMoab]) -> None:
     site = make(MauiOverTorque)
     site.drain()
