@@ -46,7 +46,9 @@ def test_a_submit_that_printed_no_id_is_told_with_all_that_it_said() -> None:
 def test_a_cancel_by_a_program_that_cannot_run_cancelled_nothing() -> None:
     words = complaint_of(CommandResult(127, b"", BROKEN))
 
-    assert isinstance(not_cancelled(ID, who="X", words=words, unreached=False, doubtful=False), SchedulerUnavailable)
+    for doubtful in (True, False):
+        error = not_cancelled(ID, who="X", words=words, unreached=False, doubtful=doubtful)
+        assert isinstance(error, SchedulerUnavailable)
 
 
 @pytest.mark.parametrize(

@@ -116,9 +116,10 @@ def submitted(
 
 def not_cancelled(id: JobId, *, who: str, words: str, unreached: bool, doubtful: bool) -> Exception:
     """Return the error for a cancel that failed: its words say that nothing was asked for, leave it open, or refuse."""
-    if doubtful:
+    never_ran = _never_ran(words)
+    if doubtful and not never_ran:
         return OutcomeUnknown(f"{who} did not confirm that it cancels job {id}: {words}")
-    if unreached or _never_ran(words):
+    if unreached or never_ran:
         return SchedulerUnavailable(f"{who} cannot be reached: {words.removesuffix('.')}. Nothing was cancelled")
     return CancelRefused(f"{who} refused to cancel job {id}: {words}")
 
@@ -135,10 +136,13 @@ def short_options(words: Iterable[str], letters: str) -> Iterator[tuple[str, str
     rest = list(words)
     while rest:
         word = rest.pop(0)
-        if word.startswith("--") or not word.startswith("-") or word == "-":
-            yield (word, "") if word.startswith("--") else ("", word)
-            continue
-        flags = word[1:]
+        flags = ""
+        if word.startswith("--"):
+            yield word, ""
+        elif word.startswith("-") and word != "-":
+            flags = word[1:]
+        else:
+            yield "", word
         while flags:
             letter, flags = flags[0], flags[1:]
             if f"{letter}:" in letters:
