@@ -51,7 +51,9 @@ class MemoryAdapter(Adapter):
         return [argument for name, argument in self.calls if name == verb]
 
     def put(self, id: str, state: JobState, **members: Any) -> None:
-        """Let a job stand in that state."""
+        """Let a job stand in that state; an end has some cause."""
+        if state is JobState.ENDED:
+            members.setdefault("cause", EndCause.UNKNOWN)
         self.jobs[JobId(id)] = JobStatus(id=JobId(id), state=state, source="memory", **members)
 
     async def submit(self, spec: JobSpec) -> JobId:

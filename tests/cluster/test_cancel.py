@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 from msgspec.structs import replace
 
 from fxsched.cluster.cluster import Cancellation, Cluster
 from fxsched.errors import CancelRefused, CancelUnverified, FxschedError, HostUnreachable, SchedulerUnavailable
-from fxsched.jobs import EndCause, JobId, JobState, JobStatus
+from fxsched.jobs import EndCause, JobId, JobState, JobStatus, Token, new_token
 from fxsched.records.ledger import Ledger
 
 from .common import DOWN, GONE_LONG_AGO, NO_ANSWER, PATIENT, SHORT, a_spec, live, report
 from .memory_adapter import MemoryAdapter
 
 pytestmark = pytest.mark.anyio
+
+MARCH = datetime(2026, 3, 1, tzinfo=UTC)
 
 
 async def test_a_cancelled_job_is_seen_to_end(cluster: Cluster, adapter: MemoryAdapter, ledger: Ledger) -> None:
@@ -117,26 +121,102 @@ async def test_a_cancelled_job_that_the_scheduler_forgets_was_cancelled(
     job = await patient.submit(a_spec())
     cancel = adapter.cancel
 
-    async def forget(id: JobId) -> None:
+    async def forget(id: JobId, token: Token | None = None) -> None:
         await cancel(id)
         adapter.jobs.clear()
 
     adapter.cancel = forget  # type: ignore[method-assign]
     done = await patient.cancel(job.id)
-    assert (done.status.state, done.already) == (JobState.GONE, False)
-    clock(PATIENT.poll_interval)
-    assert (await patient.status([job.id], max_age=0))[job.id].cause is EndCause.CANCELLED
+    assert (done.status.state, done.status.cause, done.already) == (JobState.ENDED, EndCause.CANCELLED, False)
 
 
 async def test_a_job_that_was_gone_before_its_cancel_was_not_cancelled(
     patient: Cluster, adapter: MemoryAdapter, clock: Callable[[float], None]
 ) -> None:
     job = await patient.submit(a_spec())
+    adapter.put("1", JobState.RUNNING, name=f"mine.{job.token}", submitted_at=MARCH)
+    await patient.status([job.id], max_age=0)
     adapter.jobs.clear()
     done = await patient.cancel(job.id)
     assert (done.status.state, done.already, adapter.asked("cancel")) == (JobState.GONE, True, [])
-    clock(PATIENT.poll_interval)
+    clock(PATIENT.gone_after)
     assert (await patient.status([job.id], max_age=0))[job.id].cause is EndCause.UNKNOWN
+
+
+async def test_a_job_that_was_never_seen_is_cancelled_all_the_same(patient: Cluster, adapter: MemoryAdapter) -> None:
+    job = await patient.submit(a_spec())
+    adapter.jobs.clear()  # a list that lags behind
+    done = await patient.cancel(job.id)
+    assert (done.status.cause, done.already, adapter.asked("cancel")) == (EndCause.CANCELLED, False, [job.id])
+
+
+async def test_a_list_that_lags_behind_is_given_its_time_before_a_cancel(
+    adapter: MemoryAdapter, ledger: Ledger
+) -> None:
+    adapter.lag = 0.2
+    cluster = Cluster("hpc", adapter, ledger, timing=SHORT)
+    job = await cluster.submit(a_spec())
+    late = adapter.jobs.pop(job.id)
+
+    async def appear() -> None:
+        await anyio.sleep(0.1)
+        adapter.jobs[job.id] = late
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(appear)
+        done = await cluster.cancel(job.id)
+    assert (done.status.cause, adapter.jobs[job.id].state) == (EndCause.CANCELLED, JobState.ENDED)
+
+
+# ── whose job it is ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_job_of_the_user_that_is_none_of_ours_is_not_cancelled(
+    cluster: Cluster, adapter: MemoryAdapter
+) -> None:
+    adapter.put("7", JobState.RUNNING, name="thesis")
+    with pytest.raises(CancelRefused, match="job 7 is none of fxsched's"):
+        await cluster.cancel(JobId("7"))
+    assert adapter.asked("cancel") == []
+
+
+async def test_a_job_that_the_ledger_has_lost_is_cancelled_by_the_token_in_its_name(
+    cluster: Cluster, adapter: MemoryAdapter
+) -> None:
+    adapter.put("7", JobState.RUNNING, name=f"mine.{new_token()}")
+    assert (await cluster.cancel(JobId("7"))).status.cause is EndCause.CANCELLED
+
+
+@pytest.mark.parametrize("name", ["", "thesis"])
+async def test_an_id_that_came_again_is_not_cancelled(cluster: Cluster, adapter: MemoryAdapter, name: str) -> None:
+    job = await cluster.submit(a_spec())
+    adapter.put("1", JobState.RUNNING, name=f"mine.{job.token}", submitted_at=MARCH)
+    await cluster.status([job.id])
+    adapter.put("1", JobState.RUNNING, name=name, submitted_at=MARCH + timedelta(seconds=5))
+    done = await cluster.cancel(job.id)
+    assert (done.already, adapter.asked("cancel")) == (True, [])
+
+
+async def test_a_job_without_its_name_is_cancelled_only_if_something_else_proves_whose_it_is(
+    cluster: Cluster, adapter: MemoryAdapter, home: Path
+) -> None:
+    job = await cluster.submit(a_spec())
+    adapter.put("1", JobState.RUNNING, name="thesis")
+    adapter.tokens.clear()
+    with pytest.raises(CancelRefused, match="may be another one than was submitted: it is called 'thesis'"):
+        await cluster.cancel(job.id)
+    assert adapter.asked("cancel") == []
+
+    report(home, job.token, started=f"1 n1 {GONE_LONG_AGO}")
+    assert (await cluster.cancel(job.id)).status.cause is EndCause.CANCELLED
+
+
+async def test_a_job_without_a_name_is_cancelled_if_the_scheduler_finds_it_by_its_token(
+    cluster: Cluster, adapter: MemoryAdapter
+) -> None:
+    job = await cluster.submit(a_spec())
+    assert (await cluster.cancel(job.id)).status.cause is EndCause.CANCELLED
+    assert (adapter.asked("find"), adapter.asked("cancel")) == ([job.token], [job.id])
 
 
 async def test_one_answer_that_a_job_is_gone_does_not_spare_it_its_cancel(
@@ -192,7 +272,7 @@ async def test_a_cancel_is_on_record_before_the_scheduler_hears_of_it(
     cancel = adapter.cancel
     seen: list[bool] = []
 
-    async def look(id: JobId) -> None:
+    async def look(id: JobId, token: Token | None = None) -> None:
         seen.extend(entry.cancelled_at is not None for entry in live(ledger))
         await cancel(id)
 
@@ -209,7 +289,7 @@ def kills(adapter: MemoryAdapter, monkeypatch: pytest.MonkeyPatch) -> list[JobId
     """Which jobs the scheduler was told to kill; a cancel is not enough for it."""
     killed: list[JobId] = []
 
-    async def kill(id: JobId) -> None:
+    async def kill(id: JobId, token: Token | None = None) -> None:
         killed.append(id)
         adapter.put(id, JobState.ENDED, cause=EndCause.CANCELLED)
 
@@ -283,6 +363,6 @@ async def test_a_withdrawal_that_no_time_is_left_for_says_what_to_do(cluster: Cl
 async def test_a_withdrawal_that_is_refused_is_told_at_once(cluster: Cluster, adapter: MemoryAdapter) -> None:
     job = await cluster.submit(a_spec())
     adapter.plan("cancel", CancelRefused("not yours"))
-    with pytest.raises(CancelRefused, match="cluster 'hpc': not yours"):
+    with pytest.raises(CancelUnverified, match="could not be cancelled, and may start a session: not yours"):
         await cluster.withdraw(job)
     assert len(adapter.asked("cancel")) == 1

@@ -9,6 +9,7 @@ import anyio
 import pytest
 
 from fxsched.cluster.polling import PartPollers
+from fxsched.cluster.scheduler import Scheduler
 from fxsched.errors import InvalidRequest, PartlyUnavailable, SchedulerUnavailable
 from fxsched.hosts import LocalHost
 from fxsched.jobs import JobId, JobState, JobStatus
@@ -30,7 +31,7 @@ def adapter(home: Path) -> PartsAdapter:
 
 @pytest.fixture
 def pollers(adapter: PartsAdapter, tmp_path: Path) -> PartPollers:
-    return PartPollers(adapter, tmp_path / "poll", "main", interval=5.0, patience=0.05)
+    return PartPollers(Scheduler(adapter), tmp_path / "poll", "main", interval=5.0, patience=0.05)
 
 
 async def test_each_part_is_asked_once_about_its_own_jobs(adapter: PartsAdapter, pollers: PartPollers) -> None:
@@ -132,7 +133,7 @@ async def test_what_was_last_known_is_remembered_for_each_part_whatever_its_name
     adapter.part = lambda id: id.rpartition(".")[0]  # type: ignore[method-assign]
     await pollers.status([A1, B1, odd])
 
-    again = PartPollers(adapter, tmp_path / "poll", "main", interval=5.0)
+    again = PartPollers(Scheduler(adapter), tmp_path / "poll", "main", interval=5.0)
 
     assert again.last_known([A1, B1, C1, odd]).keys() == {A1, B1, odd}
     assert len([path for path in (tmp_path / "poll").iterdir() if path.is_file()]) == 6  # a snapshot and a lock each

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -192,14 +193,17 @@ async def test_a_submit_that_goes_on_beside_one_that_was_cut_off_is_left_alone(
     assert sessions(home) == [going_on]
 
 
-async def test_a_submission_on_another_host_is_nobody_s_business_while_it_may_go_on(
-    cluster: Cluster, ledger: Ledger
+@pytest.mark.parametrize("its_clock", [-3600, 0, 3600])
+async def test_a_submission_on_another_host_is_nobody_s_business_while_it_may_go_on_whatever_that_host_s_clock_says(
+    cluster: Cluster, ledger: Ledger, its_clock: float
 ) -> None:
-    entry = Entry(
-        token=new_token(), cluster="hpc", name="x", submitted_at=now(), owner=Owner(host="other", pid=1, ticks="1")
-    )
+    token = new_token()
+    owner = Owner(host="other", pid=1, ticks="1")
+    then = now() + timedelta(seconds=its_clock)
+    ledger.write(Entry(token=token, cluster="hpc", name="x", submitted_at=then, owner=owner))
     for seconds, settled in ((cluster.timing.launch * 2 + 30, 0), (cluster.timing.over + 1, 1)):
-        ledger.write(replace(entry, submitted_at=now() - timedelta(seconds=seconds)))
+        written = time.time() - seconds
+        os.utime(ledger.state / "ledger" / "live" / f"{token}.json", (written, written))
         assert len(await settle_cut_off(cluster)) == settled
 
 

@@ -248,9 +248,9 @@ async def test_a_home_that_takes_all_of_the_time_leaves_none_for_a_submit(
 ) -> None:
     stage = here.stage
 
-    def slowly(directory: Path, command: bytes, stdin: bytes) -> None:
+    def slowly(directory: Path, command: bytes, stdin: bytes, until: int | None) -> None:
         time.sleep(0.3)
-        stage(directory, command, stdin)
+        stage(directory, command, stdin, until)
 
     monkeypatch.setattr(here, "stage", slowly)
     cluster = Cluster("hpc", adapter, ledger, timing=replace(SHORT, launch=0.2))
@@ -535,10 +535,10 @@ async def test_a_caller_that_is_cancelled_while_files_are_written_leaves_nothing
     begun = anyio.Event()
     stage = here.stage
 
-    def slowly(directory: Path, command: bytes, stdin: bytes) -> None:
+    def slowly(directory: Path, command: bytes, stdin: bytes, until: int | None) -> None:
         anyio.from_thread.run_sync(begun.set)
         time.sleep(0.1)
-        stage(directory, command, stdin)
+        stage(directory, command, stdin, until)
 
     monkeypatch.setattr(here, "stage", slowly)
     async with anyio.create_task_group() as tasks:

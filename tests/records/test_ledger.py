@@ -315,11 +315,11 @@ def test_a_file_that_could_not_be_read_for_a_moment_is_read_when_it_can_be(
     ledger.write(entry)
     age(tmp_path / "ledger" / "live", 60)  # nothing has changed there for long
 
-    def fail(_: Path) -> NoReturn:
+    def fail(_: object) -> NoReturn:
         raise OSError(116, "Stale file handle")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "read_bytes", fail)
+        patch.setattr("fxsched.records.ledger.open_regular", fail)
         assert ledger.live("hpc") == []
     assert ledger.live("hpc") == [entry]
 

@@ -411,7 +411,7 @@ async def test_a_report_that_cannot_be_read_is_not_taken_for_none(home: Path) ->
     await directory.stage(host, a_spec())
     (place(home) / "ended").mkdir()
 
-    with pytest.raises(HostUnreachable, match="ended: Is a directory"):
+    with pytest.raises(HostUnreachable, match="ended: it is no regular file"):
         await directory.read(host, TOKEN)
 
 

@@ -327,12 +327,9 @@ class Cluster:
             status, trouble = await self._status_or_trouble(id)
             if status is not None and status.state is JobState.ENDED:
                 return status
-            if status is not None and status.state is JobState.GONE:
-                if not self.ledger.by_job(self.name, frozenset([id])):
-                    return replace(status, state=JobState.ENDED, cause=EndCause.CANCELLED)
-                last = await self._ask_for_the_end(id, token, hard=hard) or "it is not known, and may only be late"
-            else:
-                last = trouble.what if trouble else f"it is {status.state}" if status else last
+            if status is not None and status.state is JobState.GONE and not self._has(id):
+                return replace(status, state=JobState.ENDED, cause=EndCause.CANCELLED)
+            last = trouble.what if trouble else f"it is {status.state}" if status else last
             passed = anyio.current_time() - begin
             if passed >= self.timing.cancel:
                 break
@@ -341,6 +338,10 @@ class Cluster:
                 last = await self._ask_for_the_end(id, token, hard=True) or last
             await anyio.sleep(pause)
         raise CancelUnverified(f"job {id} was cancelled {self.timing.cancel:g} s ago, but {last}")
+
+    def _has(self, id: JobId) -> bool:
+        """Whether the ledger has the job, and so decides when it has ended."""
+        return bool(self.ledger.by_job(self.name, frozenset([id])))
 
     async def _ask_for_the_end(self, id: JobId, token: Token, *, hard: bool) -> str:
         """Ask; return what was wrong with the answer, if none came: whether it worked is seen by watching.

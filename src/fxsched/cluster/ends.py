@@ -87,8 +87,8 @@ class Ends:
 
     def _is_late(self, entry: Entry, status: JobStatus) -> bool:
         """Whether a job may be missing only because the scheduler's list lags behind."""
-        seen = status.observed_at or now()
-        return (seen - entry.submitted_at).total_seconds() < self._scheduler.lag
+        age = ((status.observed_at or now()) - entry.submitted_at).total_seconds()
+        return 0 <= age < self._scheduler.lag
 
     async def _twin(self, entry: Entry, report: Report) -> JobStatus | None:
         """Return the status of another job that says that it has the session, if there is such a job, and it lives."""

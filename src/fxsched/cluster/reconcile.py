@@ -145,20 +145,18 @@ async def _unwanted(cluster: Cluster, entry: Entry, found: Sequence[JobId], *, f
     """End the jobs of a session that nobody heard of: FastX was told of an error, or of nothing."""
     if not found:
         return [await _ghost(cluster, entry, fix=fix)]
-    findings = []
+    job, *_ = found
+    text, mended = f'nobody waits for "{entry.name}": its launch failed, or was cut off', False
+    twins = await _end_twins(cluster, entry, job, found, fix=fix)
     if fix:
         await cluster.submission.forbid(entry.token)
-    for job in found:
-        text, mended = f'nobody waits for "{entry.name}": its launch failed, or was cut off', False
-        if fix:
-            cluster.ledger.write(replace(entry, owner=None, job=job))
-            try:
-                await cluster.cancel(job)
-                mended = True
-            except FxschedError as error:
-                text += f". It could not be cancelled: {error.what}"
-        findings.append(_finding(Kind.UNWANTED, entry, job, text, mended))
-    return findings
+        cluster.ledger.write(replace(entry, owner=None, job=job))
+        try:
+            await cluster.cancel(job)
+            mended = True
+        except FxschedError as error:
+            text += f". It could not be cancelled: {error.what}"
+    return [_finding(Kind.UNWANTED, entry, job, text, mended), *twins]
 
 
 async def _claimed(cluster: Cluster, entry: Entry, alive: list[JobId], *, fix: bool) -> list[Finding]:
