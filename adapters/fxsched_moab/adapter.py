@@ -17,7 +17,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from fxsched.adapter import Ability, Adapter
-from fxsched.errors import CancelRefused, ConfigurationError, SchedulerUnavailable
+from fxsched.errors import CancelRefused, ConfigurationError, OutcomeUnknown, SchedulerUnavailable
 from fxsched.jobs import JobId, JobState, JobStatus, Token
 from fxsched.kit import token_of
 from fxsched.registry import load_adapter
@@ -28,9 +28,9 @@ from fxsched_moab.rows import Row, parse_showq, row_of, status_of, waiting
 from fxsched_moab.submission import job_script, msub_options
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from fxsched.hosts import CommandResult, Host
+    from fxsched.hosts import Host
     from fxsched.jobs import JobSpec
 
 _WAITS: Final = (JobState.QUEUED, JobState.HELD)
@@ -78,8 +78,9 @@ class MoabAdapter(Adapter):
             )
         settings = convert_options(options.resource_manager_options, kind.Options, "options.resource_manager_options")
         self._manager = kind(host, settings)
-        self._user = ""
         self.abilities = self._manager.abilities & {Ability.LIST}
+        self.lag = self._manager.lag  # Moab itself lists a job before it hands it down
+        self.end_lag = self._manager.end_lag
         self.job_id_variable = self._manager.job_id_variable
         self.unset = self._manager.unset
         self.reserved = (*self._manager.reserved, "MOAB_", "MSUB_")
@@ -106,43 +107,56 @@ class MoabAdapter(Adapter):
 
         Moab that cannot be asked matters only for a job that the resource manager does not know.
         """
-        known = await self._in_manager(ids)
+        known, unclear = await self._in_manager(ids)
         if self._moab_takes_jobs:
             known = await self._with_moab(ids, known)
         else:
             known = await self._with_maui(known)
+        known = unclear | known
         return {id: known.get(id) or JobStatus(id=id, state=JobState.GONE, source="showq") for id in ids}
 
-    async def _in_manager(self, ids: frozenset[JobId]) -> dict[JobId, JobStatus]:
-        """Return what the resource manager knows of these jobs, of those that it knows.
+    async def _in_manager(self, ids: frozenset[JobId]) -> tuple[dict[JobId, JobStatus], dict[JobId, JobStatus]]:
+        """Return what the resource manager knows of these jobs, of those that it knows, and what may be of them.
 
         Moab usually takes over the resource manager's number for its own id. So that is asked for first, and believed
-        only if the job's name has the token; else the job is looked for by the token.
+        only if the job's name has the token; else the job is looked for by the token. A job of that number that lives
+        and has lost its name may be ours: where nobody knows better, it is.
         """
         parts = {id: split_id(id) for id in ids}
         asked = {id: JobId(moab) for id, (moab, token) in parts.items() if token is None or moab.isdigit()}
-        found = {}
+        found, unclear = {}, {}
         for id, status in (await self._ask_manager(asked)).items():
             token = parts[id][1]
             if token is None or token_of(status.name) == token:
                 found[id] = status
+            elif token_of(status.name) is None and status.state not in _OVER:
+                unclear[id] = status
         missing = {id: token for id, (_, token) in parts.items() if token and id not in found}
         if missing:
             jobs = await self._jobs_in_manager(missing.values())
             # Of two jobs with one token, Moab alone could tell which is meant.
             asked = {id: jobs[token][0] for id, token in missing.items() if len(jobs.get(token, ())) == 1}
             found |= await self._ask_manager(asked)
-        return found
+        return found, unclear
 
     async def _ask_manager(self, asked: Mapping[JobId, JobId]) -> dict[JobId, JobStatus]:
-        """Return the status of each job that the resource manager knows, under our id. ``asked`` has its own ids."""
+        """Return the status of each job that the resource manager knows, under our id. ``asked`` has its own ids.
+
+        When it got a job of Moab's is not when that was submitted: Moab hands a job down late, or again.
+        """
         statuses = await self._manager.status(frozenset(asked.values())) if asked else {}
         found = {}
         for id, own in asked.items():
             status = statuses[own]
             if status.state is not JobState.GONE:
-                same = number(own) == split_id(id)[0] or own == id
-                found[id] = replace(status, id=id, source=status.source if same else f"{status.source} {own}")
+                moab, token = split_id(id)
+                same = own == id or number(own) == moab
+                found[id] = replace(
+                    status,
+                    id=id,
+                    submitted_at=None if token else status.submitted_at,
+                    source=status.source if same else f"{status.source} {own}",
+                )
         return found
 
     async def _jobs_in_manager(self, tokens: Iterable[Token]) -> Mapping[Token, tuple[JobId, ...]]:
@@ -168,7 +182,9 @@ class MoabAdapter(Adapter):
         # By the id that Moab has for it, the resource manager, or its accounting, may know a job that was not listed.
         below = {id: JobId(row.manager_id) for id, row in placed.items() if id in lost and row.manager_id}
         answers = await self._ask_manager(below)
-        known |= {id: status for id, status in answers.items() if status.name == placed[id].name}
+        for id, status in answers.items():
+            if status.name == placed[id].name:
+                known[id] = replace(status, submitted_at=status_of(placed[id], id).submitted_at)
         for id, row in placed.items():
             if id not in known:
                 known[id] = status_of(row, id)
@@ -189,7 +205,8 @@ class MoabAdapter(Adapter):
     async def cancel(self, id: JobId, token: Token | None = None) -> None:
         """Run canceljob. What Moab does not know under this id is looked for in the resource manager, and ended there.
 
-        A refusal is believed only for a job that lives: Moab's words for one that has ended are not known.
+        A refusal, or words that nobody knows, are believed only for a job that lives: Moab's words for one that has
+        ended are not known.
         """
         moab, named = split_id(id)
         if named is None:
@@ -198,7 +215,7 @@ class MoabAdapter(Adapter):
         result = await self.host.run([self._path("canceljob"), moab], deadline=self.options.deadline)
         try:
             done = check_cancel(id, result)
-        except CancelRefused:
+        except (CancelRefused, OutcomeUnknown):
             with suppress(SchedulerUnavailable):
                 if (await self.status(frozenset([id])))[id].state in _OVER:
                     return
@@ -262,30 +279,26 @@ class MoabAdapter(Adapter):
 
     async def _showq(self, patience: float | None = None) -> list[Row]:
         """Return the user's own jobs that wait or run."""
-        result = await self._ask_showq(patience, "-w", f"user={await self._own_name()}")
-        return parse_showq(listing(result, "active", "eligible", "blocked"))
+        return await self._rows(patience, "active", "eligible", "blocked")
 
     async def _completed(self) -> list[Row]:
         """Return the user's own jobs that Moab has seen end, for as long as it remembers them.
 
         A site may allow only administrators to ask for them: then none is remembered.
         """
-        result = await self._ask_showq(None, "-c", "-w", f"user={await self._own_name()}")
-        return [] if is_forbidden(result) else parse_showq(listing(result, "completed"))
+        return await self._rows(None, "completed", options=["-c"])
 
-    async def _ask_showq(self, patience: float | None, *options: str) -> CommandResult:
-        argv = [self._path("showq"), "--xml", *options]
-        return await self.ask(argv, deadline=self.options.deadline if patience is None else patience)
+    async def _rows(self, patience: float | None, *queues: str, options: Sequence[str] = ()) -> list[Row]:
+        """Return the user's own jobs in these lists of Moab's; none of what it is forbidden to ask for.
 
-    async def _own_name(self) -> str:
-        """Return who we are where the commands run, asked once: the whole cluster's list may be long."""
-        if not self._user:
-            result = await self.ask(["id", "-un"], deadline=self.options.deadline)
-            name = result.text.strip()
-            if result.exit_code or not name:
-                raise SchedulerUnavailable(f"Moab could not be asked: id -un did not tell who we are ({name!r})")
-            self._user = name
-        return self._user
+        Their owner is looked at again: these commands ignore an option that they do not know.
+        """
+        owner = await self.owner()
+        argv = [self._path("showq"), "--xml", *options, "-w", f"user={owner}"]
+        result = await self.ask(argv, deadline=self.options.deadline if patience is None else patience)
+        if options and is_forbidden(result):
+            return []
+        return [row for row in parse_showq(listing(result, *queues)) if row.values.get("User", owner) == owner]
 
     def _path(self, command: str) -> str:
         return self.options.commands.get(command, command)

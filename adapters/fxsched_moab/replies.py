@@ -14,19 +14,49 @@ from msgspec.structs import replace
 
 from fxsched.errors import SchedulerUnavailable
 from fxsched.jobs import JobId, JobState, JobStatus
-from fxsched.kit import complaint_of, last_line, not_cancelled, submitted
+from fxsched.kit import both_streams, complaint_of, last_line, not_cancelled, submitted
+from fxsched.reasons import said
 from fxsched_moab.ids import MOAB_ID
-from fxsched_moab.reasons import of_hindrance, of_state
+from fxsched_moab.reasons import TRYING_AGAIN, of_hindrance, of_state
 
 if TYPE_CHECKING:
     from fxsched.hosts import CommandResult
 
 _ID_LINE: Final = re.compile(MOAB_ID, re.ASCII)
 _ID_TAG: Final = re.compile(rf'<job\s(?:[^<>]*\s)?JobID="({MOAB_ID})"[^<>]*>', re.ASCII)
-# A command that says one of these may have worked: the request had been sent.
-_MAYBE_TAKEN: Final = ("timed out", "lost connection", "cannot request service")
-# … but not where it says one of these too: Maui 3.5 says the first at once when its server is down.
-_NOT_TAKEN: Final = ("cannot send request to server", "server may not be running", "cannot connect to")
+# In lower case. A command that says one of these never sent its request: Moab is out of reach, or something is amiss on
+# the client's own machine. Maui 3.5 says "cannot request service" too when its server is down.
+_NOT_TAKEN: Final = (
+    "cannot send request to server",
+    "server may not be running",
+    "cannot connect to",
+    "couldn't connect to",
+    "unable to communicate with",
+    "unable to contact",
+    "connection refused",
+    "server shutting down",
+    "invalid credential",
+    "trqauthd",
+    "pbs_iff",
+    "munge",
+    "cannot open",
+    "cannot load",
+    "configuration file",
+)
+# Moab, or the resource manager in its own words, has looked at the request, and will not have it. Moab's own are not
+# known; these are what both managers, and what its users have published, have in common.
+_REFUSED: Final = re.compile(
+    r"""\b(?:
+        invalid\ (?!request|job\ credential) | illegal | undefined | unrecognized | usage:
+        | unknown\ (?:queue|resource|node|class|account|user) | no\ such | no\ default | does\ not\ exist
+        | not\ authori[sz]ed | unauthori[sz]ed | not\ permitted | not\ allowed | denied | permission | rejected
+        | violates | exceeds? | more\ .+\ than\ permitted | maximum\ number | limit\ reached
+        | not\ enabled | not\ available | does\ not\ allow | cannot\ be\ (?:used|satisfied|met)
+    )""",
+    re.VERBOSE,
+)
+_CANCEL_REFUSED: Final = ("not authorized", "denied", "permission", "not permitted", "not allowed", "usage:")
+_CREATED: Final = re.compile(r"\b(?:\d+(?:\[\d*\])?\.[A-Za-z]|Moab\.\d)", re.ASCII)
 _NO_SUCH_JOB: Final = ("cannot locate job", "invalid job specified")
 
 
@@ -41,15 +71,17 @@ def parse_submit(result: CommandResult) -> str:
     """
     tags = _ID_TAG.findall(result.text)
     line = last_line(_ID_LINE, result.text)
-    words = complaint_of(result)
+    words = both_streams(result)
+    unreached = _has(_NOT_TAKEN, words)
     return submitted(
         JobId(tags[-1]) if tags else JobId(line[0]) if line else None,
         result,
         who="Moab",
         command="msub",
-        words=words,
-        unreached=_not_taken(words),
-        doubtful=_maybe_taken(words) and not _not_taken(words),
+        words=_plain(result),
+        unreached=unreached,
+        doubtful=_CREATED.search(words) is not None and not unreached,
+        refused=_REFUSED.search(words.lower()) is not None,
     )
 
 
@@ -68,7 +100,8 @@ def listing(result: CommandResult, *queues: str) -> str:
     check_answer(result)
     text = result.text
     missing = [name for name in queues if not re.search(rf'<queue\s[^<>]*option="{name}"', text)]
-    if missing or "<Data>" not in text or not text.rstrip().endswith("</Data>"):
+    # Noise may stand behind the mark that closes the list: each "<" in it is escaped.
+    if missing or "<Data>" not in text or text.rfind("</Data>") < text.rfind("<queue"):
         end = text.strip()[-200:]
         raise SchedulerUnavailable(f"Moab could not be asked: showq printed no whole list, but ends in {end!r}")
     return text
@@ -91,7 +124,8 @@ def is_forbidden(result: CommandResult) -> bool:
 
 # ── checkjob ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
-_STATE_LINE: Final = re.compile(r"^State: (\w+)", re.MULTILINE | re.ASCII)
+_STATE_LINE: Final = re.compile(r"^State: (\w+)(?: +EState: (\w+))?", re.MULTILINE | re.ASCII)
+_DEFERRED: Final = re.compile(r"^job is deferred\. +Reason: +(.*?)\s*$", re.MULTILINE)
 _HINDRANCE: Final = re.compile(r"^(?:job cannot run|cannot select job) .*?\((.*)\)\s*$", re.MULTILINE)
 _RESERVATION: Final = re.compile(r"^Reservation '[^']*' \(((?:\d{1,4}:){2,3}\d\d) -> ", re.MULTILINE | re.ASCII)
 
@@ -110,6 +144,10 @@ def explained(status: JobStatus, result: CommandResult, now: datetime) -> JobSta
         raise SchedulerUnavailable(f"Maui could not be asked: {complaint_of(result)}")
     if result.exit_code or not state:
         return status
+    if "Deferred" in state.groups():
+        why = _DEFERRED.search(text)
+        reason = f"{TRYING_AGAIN} {said('Maui', why[1])}" if why else TRYING_AGAIN
+        return replace(status, state=JobState.HELD, native_state="Deferred", reason=reason)
     reservation = _RESERVATION.search(text)
     hindrance = _HINDRANCE.search(text)
     reason = of_state(state[1]) or (of_hindrance(hindrance[1]) if hindrance else "")
@@ -136,24 +174,21 @@ def check_cancel(id: JobId, result: CommandResult) -> bool:
     Raises:
         CancelRefused, SchedulerUnavailable, OutcomeUnknown: as its words tell.
     """
-    words = " ".join(f"{result.text} {complaint_of(result)}".split())
+    words = both_streams(result)
     if re.search(r"\bjob '[^']*' cancelled\b", words):
         return True
-    if any(sign in words for sign in _NO_SUCH_JOB):
+    if _has(_NO_SUCH_JOB, words):
         return False
-    refused = "not authorized" in words or (result.exit_code and result.complaint and not _maybe_taken(words))
+    unreached, refused = _has(_NOT_TAKEN, words), _has(_CANCEL_REFUSED, words)
     raise not_cancelled(
-        id,
-        who="Moab",
-        words=complaint_of(result),
-        unreached=_not_taken(words),
-        doubtful=not refused and not _not_taken(words),
+        id, who="Moab", words=_plain(result), unreached=unreached, doubtful=not refused and not unreached
     )
 
 
-def _maybe_taken(words: str) -> bool:
-    return any(sign in words for sign in _MAYBE_TAKEN)
+def _plain(result: CommandResult) -> str:
+    """Return what a command said on both streams, on one line, without its own prefixes."""
+    return complaint_of(replace(result, stderr=b"\n".join((result.stderr, result.stdout)), stdout=b""))
 
 
-def _not_taken(words: str) -> bool:
-    return any(sign in words for sign in _NOT_TAKEN)
+def _has(signs: tuple[str, ...], words: str) -> bool:
+    return any(sign in words.lower() for sign in signs)

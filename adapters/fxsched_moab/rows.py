@@ -23,21 +23,23 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 _ID: Final = re.compile(MOAB_ID, re.ASCII)
-# A row that is not well formed spoils itself only, which a parser of XML could not promise.
-_TAG: Final = re.compile(r'<(queue|job)((?:\s+[\w:.-]+\s*=\s*"[^"]*")*)\s*/?>', re.ASCII)
+# A row that is not well formed spoils itself only, which a parser of XML could not promise, and is there all the same.
+_TAG: Final = re.compile(
+    r'<(queue|job)((?:\s+[\w:.-]+\s*=\s*"[^"]*")*\s*/?>|\s(?:(?!<job\s|<queue\s|</)[^>])*>)', re.ASCII
+)
 _ATTRIBUTE: Final = re.compile(r'([\w:.-]+)\s*=\s*"([^"]*)"', re.ASCII)
 _SIGNALS: Final = 64
 
 # Moab's word → ours, for what has not ended. A word that is not here is a live state.
 _STATES: Final = {
     "Idle": JobState.QUEUED,
-    "Deferred": JobState.QUEUED,  # a hold that Moab itself takes away again
     "Depend": JobState.QUEUED,
     "Migrated": JobState.QUEUED,
     "NotQueued": JobState.QUEUED,
     "Staging": JobState.QUEUED,
     "Starting": JobState.QUEUED,
     "Hold": JobState.HELD,
+    "Deferred": JobState.HELD,  # Moab itself lets it go again
     "UserHold": JobState.HELD,
     "SystemHold": JobState.HELD,
     "BatchHold": JobState.HELD,
@@ -94,9 +96,9 @@ def parse_showq(text: str) -> list[Row]:
 
 
 def row_of(rows: Sequence[Row], moab_id: str, token: Token | None) -> Row | None:
-    """Return the row of a job: by its token, and among several by its id; one without a name by its id alone."""
+    """Return the row of a job: by its token, and among several by its id; one that has lost its name by its id."""
     named = [row for row in rows if row.token == token] if token else []
-    for row in named or [row for row in rows if not token or not row.name]:
+    for row in named or [row for row in rows if not token or row.token is None]:
         if moab_id in row.ids:
             return row
     return named[0] if named else None
@@ -133,6 +135,7 @@ def waiting(status: JobStatus, row: Row) -> JobStatus:
         state=own.state,
         native_state=own.native_state or status.native_state,
         reason=own.reason,
+        submitted_at=own.submitted_at or status.submitted_at,
         expected_start=own.expected_start or status.expected_start,
         source=own.source,
     )

@@ -9,12 +9,15 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from fxsched.errors import SubmitRejected
-from fxsched.kit import script_in_place
+from fxsched.kit import script_in_place, short_options
 from fxsched.units import MIB, ceil_div
 
 if TYPE_CHECKING:
     from fxsched.jobs import JobSpec
 
+# Letters of msub's options that there are, as getopt has them.
+_LETTERS: Final = "a:A:c:C:d:D:e:EF:hIj:k:K:l:m:M:N:o:p:q:r:S:t:u:v:Vw:W:Xxz"
+_RERUN: Final = re.compile(r"\b(?:resfailpolicy\s*[=:]\s*requeue|flags\s*[=:]\s*\S*restartable)", re.IGNORECASE)
 _RESOURCE_VALUE: Final = re.compile(r"[\w@+-][\w.@:|+-]*", re.ASCII)
 _PLAIN_PATH: Final = re.compile(r"/[\w./+@-]*", re.ASCII)
 
@@ -36,12 +39,8 @@ def msub_options(spec: JobSpec) -> list[str]:
     options come last, where they win.
 
     Raises:
-        SubmitRejected: a value could be taken for something else, or the native options do not begin with an option.
+        SubmitRejected: a value could be taken for something else, or a native option is none, or one of fxsched's own.
     """
-    if spec.native and not spec.native[0].startswith("-"):
-        raise SubmitRejected(
-            f"native begins with {spec.native[0]!r}, which msub would take for a script: begin with an option"
-        )
     needs = spec.resources
     resources = {
         "nodes": f"{needs.nodes}:ppn={needs.cores}" + (f":gpus={needs.gpus}" if needs.gpus else ""),
@@ -59,6 +58,7 @@ def msub_options(spec: JobSpec) -> list[str]:
         "-d": spec.working_directory if _PLAIN_PATH.fullmatch(spec.working_directory or "") else "/",
         "-q": spec.queue,
         "-A": spec.account,
+        "-r": "y" if spec.requeue else "n",
     }
     words = ["--xml"]
     for name, value in options.items():
@@ -67,7 +67,25 @@ def msub_options(spec: JobSpec) -> list[str]:
     for name, value in resources.items():
         if value is not None:
             words += ["-l", f"{name}={value}"]
-    return [*words, *spec.native]
+    return [*words, *_native(spec)]
+
+
+def _native(spec: JobSpec) -> tuple[str, ...]:
+    """Return the administrator's options, unless one would lose the job, or run it again against ``spec.requeue``."""
+    for letter, value in short_options(spec.native, _LETTERS):
+        if not letter:
+            raise SubmitRejected(
+                f"native has {value!r}, which msub would take for a script: each word must be an option's"
+            )
+        if letter in ("N", "t"):
+            raise SubmitRejected(
+                f"native has -{letter} {value!r}, but the job could not be found again: fxsched names it, and it is "
+                "one job"
+            )
+        again = value[:1].lower() == "y" if letter == "r" else True if _RERUN.search(value) else None
+        if again is not None and again is not spec.requeue:
+            raise SubmitRejected(f"native has -{letter} {value!r} against the setting: set requeue instead")
+    return spec.native
 
 
 def _clock(seconds: int) -> str:

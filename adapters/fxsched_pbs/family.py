@@ -12,14 +12,16 @@ from msgspec.structs import replace
 from fxsched.adapter import Ability, Adapter
 from fxsched.errors import InvalidRequest
 from fxsched.jobs import JobId
-from fxsched_pbs.replies import check_cancel, parse_selection, parse_submit
+from fxsched.kit import by_token
+from fxsched_pbs.replies import array_of, check_cancel, gone, owner_of, parse_selection, parse_submit
 from fxsched_pbs.submission import job_name, job_script
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from fxsched.hosts import CommandResult
-    from fxsched.jobs import JobSpec, Token
+    from fxsched.jobs import JobSpec, JobStatus, Token
+    from fxsched_pbs.records import Record
     from fxsched_pbs.replies import Dialect
 
 _ID: Final = re.compile(
@@ -36,6 +38,9 @@ class PbsFamily(Adapter):
 
     job_id_variable = "PBS_JOBID"
     reserved = ("PBS_",)
+    # The server itself takes the job, lists it, and keeps how it ended: what it has told, it can tell at once.
+    lag = 0.0
+    end_lag = 0.0
 
     class Options(Struct, frozen=True):
         """``[clusters.NAME.options]``, the same for both."""
@@ -63,12 +68,33 @@ class PbsFamily(Adapter):
         await self._delete(id)
 
     async def find(self, token: Token) -> tuple[JobId, ...]:
-        """Select the jobs that bear the token's name."""
-        return parse_selection(self.dialect, await self._ask("qselect", "-N", job_name(token)))
+        """Select the user's own jobs that bear the token's name."""
+        return parse_selection(self.dialect, await self._select(token))
+
+    async def _select(self, token: Token, *options: str) -> CommandResult:
+        """Run qselect for a token. Behind an "@" it would look for a host, which may be part of a user's own name."""
+        owner = (await self.owner()).partition("@")[0]
+        return await self._ask("qselect", *options, "-u", owner, "-N", job_name(token))
+
+    async def _own(self, records: Mapping[str, Record]) -> dict[Token, tuple[JobId, ...]]:
+        """Return the user's own jobs among everybody's, by token. PBS lists nothing less in full."""
+        owner = await self.owner()
+        own = {id: record for id, record in records.items() if owner_of(record) == owner}
+        return by_token((id, record.get("job_name", "")) for id, record in own.items())
 
     @abstractmethod
     def _submission(self, spec: JobSpec) -> list[str]:
         """Return qsub's options for the job."""
+
+    @abstractmethod
+    async def _look(self, id: JobId) -> JobStatus | None:
+        """Ask for one job, with which the answer must deal; return None if there is none."""
+
+    async def _alone(self, id: JobId) -> JobStatus:
+        """Ask for one job, and where there is none for the array of that number."""
+        array = array_of(id)
+        status = await self._look(id) or (await self._look(array) if array else None)
+        return replace(status, id=id) if status else gone(id)
 
     async def _delete(self, id: JobId, *options: str) -> None:
         self._check([id])

@@ -7,27 +7,26 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from fxsched.jobs import JobId, JobState, JobStatus
-from fxsched.kit import by_token
 from fxsched_pbs.family import PbsFamily
 from fxsched_pbs.records import read_json, read_text
 from fxsched_pbs.replies import (
     NO_HISTORY,
     OPENPBS,
     check_answer,
+    gone,
     no_answer,
     parse_selection,
     parse_status,
     record_of,
     says_unknown,
 )
-from fxsched_pbs.submission import job_name, openpbs_options
+from fxsched_pbs.submission import openpbs_options
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from fxsched.hosts import CommandResult
-    from fxsched.jobs import JobSpec, Token
+    from fxsched.jobs import JobId, JobSpec, JobStatus, Token
     from fxsched_pbs.records import Record
 
 FEW: Final = 4
@@ -60,23 +59,23 @@ class PbsAdapter(PbsFamily):
         if many and self._history:
             found |= _listed(ids - found.keys(), await self._list(history=True))
         for id in ids - found.keys():
-            # A list tells of its own server's jobs only.
-            found[id] = await self._alone(id) if not many or "@" in id else _gone(id)
+            # A list tells of its own server's jobs only, and of their arrays.
+            alone = not many or "@" in id
+            found[id] = (await self._look(id) if alone else None) or gone(id)
         return found
 
     async def find(self, token: Token) -> tuple[JobId, ...]:
         """Select the jobs that bear the token's name, among those that have ended too where PBS remembers them."""
         if self._history:
-            result = await self._ask("qselect", "-x", "-N", job_name(token))
+            result = await self._select(token, "-x")
             if NO_HISTORY not in result.stderr:
                 return parse_selection(OPENPBS, result)
             self._history = False
         return await super().find(token)
 
     async def submissions(self) -> dict[Token, tuple[JobId, ...]]:
-        """List everybody's jobs, since PBS lists nothing less in full; ours are told by their names."""
-        records = await self._list(history=True)
-        return by_token((id, record.get("job_name", "")) for id, record in records.items())
+        """List everybody's jobs; ours are told by their owner and their names."""
+        return await self._own(await self._list(history=True))
 
     async def kill(self, id: JobId, token: Token | None = None) -> None:
         """Let PBS delete the job without waiting for its node."""
@@ -85,11 +84,10 @@ class PbsAdapter(PbsFamily):
     def _submission(self, spec: JobSpec) -> list[str]:
         return openpbs_options(spec)
 
-    async def _alone(self, id: JobId) -> JobStatus:
-        """Ask for one job, with which an answer must deal: a reply without it is none."""
+    async def _look(self, id: JobId) -> JobStatus | None:
         result, records = await self._qstat(id, history=True)
-        if says_unknown(OPENPBS, id, result):
-            return _gone(id)
+        if says_unknown(id, result):
+            return None
         check_answer(OPENPBS, result)
         status = parse_status(OPENPBS, id, record_of(id, records, alone=True))
         if status is None:
@@ -150,7 +148,3 @@ def _text(result: CommandResult) -> dict[str, Record]:
         return read_text(result.text) if result.stdout else {}
     except ValueError as error:
         raise no_answer(OPENPBS, f"qstat's reply cannot be read, {error}: {result.text[-200:]!r}") from error
-
-
-def _gone(id: JobId) -> JobStatus:
-    return JobStatus(id=id, state=JobState.GONE, source="qstat")

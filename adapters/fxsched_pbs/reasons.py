@@ -14,6 +14,7 @@ from fxsched import reasons
 COULD_NOT_START: Final = "It could not be started on its node."
 MOVED: Final = "It was moved to another server."
 NOT_STAGED: Final = "Its files could not be brought to the node."
+UNREADABLE: Final = "What the scheduler says of it cannot be read."
 CPU_TIME: Final = "It used more CPU time than it may."
 
 _NOT_RUNNING: Final = re.compile(r"^Not Running(?: -|:)\s*")

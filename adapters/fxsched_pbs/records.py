@@ -21,11 +21,12 @@ _ESCAPE: Final = re.compile(r'\\(["\\/bfnrt]|u[0-9a-fA-F]{4})?')
 
 _JOB: Final = re.compile(r"<Job>(.*?)</Job>", re.DOTALL)
 _LEAF: Final = re.compile(r"<([A-Za-z_][\w.-]*)>([^<]*)</\1>", re.ASCII)
-_DOCUMENT: Final = re.compile(r"<Data>.*</Data>\s*\Z", re.DOTALL)
+_DOCUMENT: Final = re.compile(r"<Data>.*</Data>", re.DOTALL)
 _ENTITIES: Final = {"&lt;": "<", "&gt;": ">", "&quot;": '"', "&apos;": "'", "&amp;": "&"}
 _ENTITY: Final = re.compile("|".join(_ENTITIES))
 
-_ENDED: Final = ("F", "X", "C")
+ENDED: Final = ("F", "X", "C")
+"""PBS's letters for a job that has ended."""
 
 
 def read_json(text: str) -> dict[str, Record]:
@@ -47,33 +48,40 @@ def read_json(text: str) -> dict[str, Record]:
     jobs = document.get("Jobs", {})
     if not isinstance(jobs, dict):
         raise ValueError("its jobs are none")
-    return {id: dict(_flat(attributes)) for id, attributes in jobs.items() if isinstance(attributes, dict)}
+    return {id: dict(_flat(values)) if isinstance(values, dict) else {} for id, values in jobs.items()}
 
 
 def read_text(text: str) -> dict[str, Record]:
-    """Return the jobs in what ``qstat -f`` printed, which must be at least one.
+    """Return the jobs in what ``qstat -f`` printed, which must be at least one; each ends with an empty line.
 
-    A value with line feeds in it can look like another job: of two that bear one id, the one that lives is believed.
+    A value with line feeds in it can look like the end of its job, and even like another one. So of two that bear one
+    id, the one that lives is believed, and one that tells of a state before one that does not.
 
     Raises:
         ValueError: there is none in it, or it is cut short.
     """
-    if not text.endswith("\n\n"):
+    blocks = re.split(r"^Job Id: ", text, flags=re.MULTILINE)[1:]
+    if not blocks:
+        raise ValueError("there is no job in it")
+    if "\n\n" not in blocks[-1]:
         raise ValueError("it is no whole list")
     found: dict[str, Record] = {}
-    for block in re.split(r"^Job Id: ", text, flags=re.MULTILINE)[1:]:
+    for block in blocks:
         id, _, rest = block.partition("\n")
-        id = id.strip()
         record: Record = {}
         for line in rest.replace("\n\t", "").split("\n"):
             name, equals, value = line.partition(" = ")
             if equals and name.startswith("    "):
                 record.setdefault(name.strip().lower(), value)
-        if id not in found or found[id].get("job_state") in _ENDED:
-            found[id] = record
-    if not found:
-        raise ValueError("there is no job in it")
+        known = found.setdefault(id.strip(), record)
+        if _belief(record) > _belief(known):
+            found[id.strip()] = record
     return found
+
+
+def _belief(record: Record) -> int:
+    state = record.get("job_state", "")
+    return 0 if not state else 1 if state in ENDED else 2
 
 
 def read_xml(text: str) -> dict[str, Record]:
@@ -103,7 +111,10 @@ def _leaves(job: str) -> Iterator[tuple[str, str]]:
 
 def _decode(text: str) -> Any:
     decoder = json.JSONDecoder(strict=False, parse_int=str, parse_float=str, parse_constant=str)
-    return decoder.raw_decode(text)[0]
+    try:
+        return decoder.raw_decode(text)[0]
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
 
 
 def _repaired(text: str) -> str:

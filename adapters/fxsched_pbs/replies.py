@@ -1,6 +1,7 @@
 """What qsub, qstat, qselect and qdel leave behind → ids, statuses, errors. Pure.
 
-An exit code is the number of PBS's error modulo 256, and the numbers differ between the two: see :class:`Dialect`.
+An exit code is the number of PBS's error modulo 256. The numbers differ between the two and between versions, the words
+hardly: see :mod:`fxsched_pbs.complaints`.
 Sources: pbs_error.h of OpenPBS 23.06, pbs_error_db.h of Torque 6.1, and what both were seen to print.
 """
 
@@ -17,7 +18,9 @@ from fxsched import reasons
 from fxsched.errors import SchedulerUnavailable
 from fxsched.jobs import EndCause, JobId, JobState, JobStatus
 from fxsched.kit import complaint_of, not_cancelled, submitted
-from fxsched_pbs.reasons import COULD_NOT_START, CPU_TIME, MOVED, NOT_STAGED, waiting
+from fxsched_pbs.complaints import Complaint
+from fxsched_pbs.reasons import COULD_NOT_START, CPU_TIME, MOVED, NOT_STAGED, UNREADABLE, waiting
+from fxsched_pbs.records import ENDED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,12 +35,8 @@ class Dialect(Struct, frozen=True, kw_only=True):
     name: str
     id: re.Pattern[str]
     """What an id looks like, alone on its line."""
-    unknown: int
-    """Exit code for a job that is not known."""
-    over: frozenset[int]
-    """Exit codes of qdel for a job that has ended, or is about to."""
-    unsure: frozenset[int]
-    """Exit codes after which it is open whether the server did what it was asked to."""
+    by_hook: frozenset[int] = frozenset()
+    """Exit codes of a submit that the site's own hook refused, in words of its own."""
     ends: dict[int, tuple[EndCause, str]]
     """Exit statuses that PBS makes up for a job that did not end by itself: the cause, and a sentence."""
 
@@ -49,9 +48,7 @@ _NEVER_STARTED: Final = (EndCause.FAILED, COULD_NOT_START)
 OPENPBS: Final = Dialect(
     name="PBS",
     id=re.compile(_NUMBER + _SERVER, re.ASCII),
-    unknown=153,
-    over=frozenset({35, 168}),  # 15139 has finished; 15016, 23.06 of one that finishes
-    unsure=frozenset({162, 163, 183, 208}),  # system, internal, protocol (a lost connection), DIS protocol
+    by_hook=frozenset({32}),  # 15136
     ends={
         **dict.fromkeys((-1, -2, -3, -4, -5, -6, -7, -10, -13, -16, -17, -21, -22, -23, -30), _NEVER_STARTED),
         -14: (EndCause.NODE_FAILURE, reasons.NODE_LOST),
@@ -68,11 +65,6 @@ TORQUE: Final = Dialect(
     name="Torque",
     # Without its server where display_job_server_suffix is false: get_job_id() in req_quejob.c of Torque 6.1.
     id=re.compile(f"{_NUMBER}(?:{_SERVER})?", re.ASCII),
-    unknown=153,
-    over=frozenset({170}),  # 15018, "invalid state for job - COMPLETE"
-    # Invalid request ("cannot locate new job": of a script over 64 KiB, in a build of 2020, and the job is there);
-    # system, internal, protocol (a lost connection); the server cannot reach the job's node.
-    unsure=frozenset({156, 164, 165, 185, 224}),
     ends={
         **dict.fromkeys((*range(-9, 0), -13), _NEVER_STARTED),
         -10: (EndCause.MEMORY, ""),
@@ -81,19 +73,8 @@ TORQUE: Final = Dialect(
     },
 )
 
-# These come before anything is sent, or with the server's assurance that it took nothing.
-_NOT_TAKEN: Final = (
-    "cannot connect to server",
-    "Couldn't connect to",
-    "Unable to communicate with",
-    "could not connect to trqauthd",
-    "Server shutting down",
-    "too busy to service this request",
-    "No free connections",
-)
 NO_HISTORY: Final = b"not configured to maintain job history"
 
-_USAGE: Final = re.compile(rb"^(?:\[exiting\]|usage:)", re.MULTILINE)
 _KILLED: Final = range(129, 152)  # 128 and a signal's number; PBS's own numbers begin at 152
 _SIGNALS: Final = 64
 _BY_PBS: Final = 256
@@ -126,17 +107,18 @@ def parse_submit(dialect: Dialect, result: CommandResult) -> JobId:
     """Return the id that qsub printed on a line of its own, whatever else a site prints around it.
 
     Raises:
-        SubmitRejected, SchedulerUnavailable, OutcomeUnknown: as its exit code and its words tell.
+        SubmitRejected, SchedulerUnavailable, OutcomeUnknown: as its words tell.
     """
-    words = _words(result)
+    said = Complaint(result)
     return submitted(
         next(iter(_ids(dialect, result)[::-1]), None),
         result,
         who=dialect.name,
         command="qsub",
-        words=words,
-        unreached=any(sign in words for sign in _NOT_TAKEN),
-        doubtful=result.exit_code in dialect.unsure and not any(sign in words for sign in _NOT_TAKEN),
+        words=said.text,
+        unreached=said.unreached,
+        doubtful=said.names_a_job,
+        refused=said.refuses_submit or result.exit_code in dialect.by_hook,
         signals=_KILLED,
     )
 
@@ -157,17 +139,16 @@ def parse_selection(dialect: Dialect, result: CommandResult) -> tuple[JobId, ...
 def check_cancel(dialect: Dialect, id: JobId, result: CommandResult) -> None:
     """Raise unless qdel worked, or had nothing left to delete.
 
+    Its words tell, not its exit code: "could not connect to MOM" is 222 in OpenPBS and 224 in Torque 6.1.
+
     Raises:
-        CancelRefused, SchedulerUnavailable, OutcomeUnknown: as its exit code and its words tell.
+        CancelRefused, SchedulerUnavailable, OutcomeUnknown: as its words tell.
     """
-    if not result.exit_code:
+    said = Complaint(result)
+    if not result.exit_code or (said.over and not said.unreached):
         return
-    words = _words(result)
-    unreached = any(sign in words for sign in _NOT_TAKEN)
-    if not unreached and (result.exit_code in dialect.over or result.exit_code == dialect.unknown):
-        return
-    unsure = result.exit_code in dialect.unsure or result.exit_code in _KILLED or not result.complaint
-    raise not_cancelled(id, who=dialect.name, words=words, unreached=unreached, doubtful=unsure and not unreached)
+    doubtful = not said.unreached and not said.refuses_cancel
+    raise not_cancelled(id, who=dialect.name, words=said.text, unreached=said.unreached, doubtful=doubtful)
 
 
 def check_answer(dialect: Dialect, result: CommandResult) -> None:
@@ -177,7 +158,7 @@ def check_answer(dialect: Dialect, result: CommandResult) -> None:
         SchedulerUnavailable: it has not.
     """
     if result.exit_code:
-        raise no_answer(dialect, _words(result))
+        raise no_answer(dialect, Complaint(replace(result, stdout=b"") if result.stderr else result).text)
 
 
 def no_answer(dialect: Dialect, why: object) -> SchedulerUnavailable:
@@ -185,10 +166,13 @@ def no_answer(dialect: Dialect, why: object) -> SchedulerUnavailable:
     return SchedulerUnavailable(f"{dialect.name} could not be asked: {why}")
 
 
-def says_unknown(dialect: Dialect, id: JobId, result: CommandResult) -> bool:
-    """Whether qstat, asked for this one job, says that there is none."""
-    named = rf"Unknown Job Id(?: Error)? {re.escape(number_of(id))}(?![0-9\[])"
-    return result.exit_code == dialect.unknown and re.search(named, complaint_of(result)) is not None
+def says_unknown(id: JobId, result: CommandResult) -> bool:
+    """Whether qstat, asked for this one job, says that there is none. Of an array it may say so in other words."""
+    what = r"Unknown Job Id(?: Error)?"
+    if "[" in id:
+        what = rf"(?:{what}|Unknown Array ID(?: MSG=[^\n]*?)?|illegally formed job identifier:)"
+    named = re.search(rf"{what} {re.escape(number_of(id))}(?![0-9\[])", complaint_of(result))
+    return bool(result.exit_code) and named is not None
 
 
 def number_of(id: str) -> str:
@@ -196,22 +180,42 @@ def number_of(id: str) -> str:
     return re.split(r"[.@]", id, maxsplit=1)[0]
 
 
+def array_of(id: JobId) -> JobId | None:
+    """Return the id that a job has if it is an array, ``123[].server``, where the id does not say so itself."""
+    return None if "[" in id else JobId(re.sub(r"^\d+", r"\g<0>[]", id))
+
+
 def record_of(id: JobId, records: Mapping[str, Record], *, alone: bool = False) -> Record | None:
     """Return what qstat said of a job. ``123.server``, ``123`` and ``123.server@server`` are one job.
 
-    In a reply to a question for this job ``alone``, its server may be written otherwise than in the question.
+    An array, ``123[]``, counts for ``123``, and else each of its jobs, one that lives before others. In a reply to a
+    question for this job ``alone``, its server may be written otherwise than in the question.
     """
     key = id.partition("@")[0]
-    if key not in records and (alone or "." not in key):
-        key = next((known for known in records if number_of(known) == number_of(id)), key)
-    return records.get(key)
+    if key in records:
+        return records[key]
+    if alone or "." not in key:
+        records = {number_of(known): record for known, record in records.items()}
+        key = number_of(key)
+    start = f"{number_of(key)}["
+    parts = [known for known in records if known.startswith(start) and re.sub(r"\[\d*\]", "", known) == key]
+    if key in records or not parts:
+        return records.get(key)
+    return records[min(parts, key=lambda known: ("[]" not in known, records[known].get("job_state") in ENDED))]
 
 
 def parse_status(dialect: Dialect, id: JobId, record: Record | None) -> JobStatus | None:
-    """Return the status of the job with these attributes, with times in UTC; None if they are none of a job."""
-    letter = record.get("job_state") if record else None
-    if not record or not letter:
+    """Return the status of the job with these attributes, with times in UTC; None if there is no such job.
+
+    One that is there lives, whatever else can be read of it.
+    """
+    if record is None:
         return None
+    letter = record.get("job_state", "")
+    if not letter:
+        return JobStatus(
+            id=id, state=JobState.RUNNING, name=record.get("job_name", ""), reason=UNREADABLE, source="qstat"
+        )
     state = _STATES.get(letter, JobState.RUNNING)
     if state is JobState.HELD and _depends(record):
         state = JobState.QUEUED
@@ -229,12 +233,22 @@ def parse_status(dialect: Dialect, id: JobId, record: Record | None) -> JobStatu
         exit_code=code if code is not None and 0 <= code < _BY_PBS else None,
         signal=_signal(code),
         nodes=() if waits else nodes_of(record.get("exec_host", "")),
-        submitted_at=_time(record, "ctime", "qtime"),
+        submitted_at=_time(record, "ctime"),
         started_at=None if waits else _time(record, "stime", "start_time"),
         ended_at=_time(record, "obittime", "comp_time", "history_timestamp", "mtime") if ended else None,
         expected_start=_time(record, "estimated.start_time") if waits else None,
         source="qstat",
     )
+
+
+def gone(id: JobId) -> JobStatus:
+    """Return the status of a job of which the server says that there is none."""
+    return JobStatus(id=id, state=JobState.GONE, source="qstat")
+
+
+def owner_of(record: Record) -> str:
+    """Return whose a job is: the account in ``ada@login1``."""
+    return record.get("job_owner", "").rpartition("@")[0]
 
 
 def nodes_of(exec_host: str) -> tuple[str, ...]:
@@ -292,14 +306,6 @@ def _signal(code: int | None) -> int | None:
         if 0 < code - base <= _SIGNALS:
             return code - base
     return None
-
-
-def _words(result: CommandResult) -> str:
-    """Return what a command complained of, without the page on its usage that may follow."""
-    complaint = _USAGE.split(result.stderr, maxsplit=1)[0]
-    if result.stderr and not complaint.strip():
-        return "it was called wrongly"
-    return complaint_of(replace(result, stderr=complaint))
 
 
 def _ids(dialect: Dialect, result: CommandResult) -> list[JobId]:

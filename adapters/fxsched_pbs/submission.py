@@ -9,7 +9,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from fxsched.errors import SubmitRejected
-from fxsched.kit import refuse, script_in_place
+from fxsched.kit import refuse, script_in_place, short_options
 from fxsched.units import MIB, ceil_div
 
 if TYPE_CHECKING:
@@ -20,6 +20,15 @@ _PLAIN: Final = r"[A-Za-z0-9_.-]+"
 _CHUNK_PART: Final = re.compile(rf"([A-Za-z][A-Za-z0-9_-]*)={_PLAIN}")
 _PROPERTY: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
 _ONE_WORD: Final = re.compile(_PLAIN)
+# Letters of qsub's options, as getopt has them, from its sources. Of Torque's -P, the job would be another user's.
+_OPENPBS_LETTERS: Final = "a:A:c:C:e:fhIj:J:k:l:m:M:N:o:p:P:q:r:R:S:u:v:VW:Xz"
+_TORQUE_LETTERS: Final = "a:A:b:c:C:d:D:e:EfF:hi:Ij:J:k:K:l:L:m:M:nN:o:p:P:q:r:S:t:T:u:v:Vw:W:Xxz"
+_NAMES_OR_SPLITS: Final = {_OPENPBS_LETTERS: "NJ", _TORQUE_LETTERS: "NtP"}
+# -W takes any attribute of a job, in either case.
+_NAME_ATTRIBUTE: Final = re.compile(
+    r"(?:^|,)\s*(?:job_name|array_indices_submitted|job_array_request)\s*=", re.IGNORECASE
+)
+_RERUN_ATTRIBUTE: Final = re.compile(r"(?:^|,)\s*rerunable\s*=\s*(\w?)", re.IGNORECASE)
 _OWN_PARTS: Final = frozenset({"ncpus", "mem", "vmem", "ngpus", "mpiprocs", "ompthreads"})
 
 
@@ -71,7 +80,7 @@ def openpbs_options(spec: JobSpec) -> list[str]:
     options += ["-l", f"select={needs.nodes}:{':'.join(chunk)}"]
     if place:
         options += ["-l", f"place={':'.join(place)}"]
-    return [*options, *_native(spec)]
+    return [*options, *_native(spec, _OPENPBS_LETTERS)]
 
 
 def torque_options(spec: JobSpec) -> list[str]:
@@ -106,7 +115,7 @@ def torque_options(spec: JobSpec) -> list[str]:
     ]
     if extension:
         options += ["-W", f"x={';'.join(extension)}"]
-    return [*options, *_native(spec)]
+    return [*options, *_native(spec, _TORQUE_LETTERS)]
 
 
 def walltime(seconds: int) -> str:
@@ -115,8 +124,11 @@ def walltime(seconds: int) -> str:
 
 
 def _common(spec: JobSpec, queue: str | None) -> list[str]:
-    """Return what both say alike. PBS delivers no output, and sends no mail about each cancelled session."""
-    options = ["-N", job_name(spec.token), "-j", "oe", "-o", "/dev/null", "-m", "n"]
+    """Return what both say alike. PBS delivers no output, and sends no mail about each cancelled session.
+
+    Both run a job again whose node was lost, unless they are told otherwise.
+    """
+    options = ["-N", job_name(spec.token), "-j", "oe", "-o", "/dev/null", "-m", "n", "-r", "y" if spec.requeue else "n"]
     if queue:
         options += ["-q", queue]
     if spec.account:
@@ -126,11 +138,21 @@ def _common(spec: JobSpec, queue: str | None) -> list[str]:
     return options
 
 
-def _native(spec: JobSpec) -> tuple[str, ...]:
-    if spec.native and not spec.native[0].startswith("-"):
-        raise SubmitRejected(
-            f"native begins with {spec.native[0]!r}, which qsub would take for a script: begin with an option"
-        )
+def _native(spec: JobSpec, letters: str) -> tuple[str, ...]:
+    """Return the administrator's options, unless one would lose the job, or run it again against ``spec.requeue``."""
+    for letter, value in short_options(spec.native, letters):
+        if not letter:
+            raise SubmitRejected(
+                f"native has {value!r}, which qsub would take for a script: each word must be an option's"
+            )
+        if letter in _NAMES_OR_SPLITS[letters] or (letter == "W" and _NAME_ATTRIBUTE.search(value)):
+            raise SubmitRejected(
+                f"native has -{letter} {value!r}, but the job could not be found again: fxsched names it, and it is "
+                "one job of the user's own"
+            )
+        again = [value[:1]] if letter == "r" else _RERUN_ATTRIBUTE.findall(value) if letter == "W" else []
+        if any((word.lower() in ("y", "t", "1")) != spec.requeue for word in again):
+            raise SubmitRejected(f"native has -{letter} {value!r} against the setting: set requeue instead")
     return spec.native
 
 

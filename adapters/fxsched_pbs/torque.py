@@ -7,18 +7,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fxsched.jobs import JobId, JobState, JobStatus
-from fxsched.kit import by_token
 from fxsched_pbs.family import PbsFamily
 from fxsched_pbs.records import read_xml
-from fxsched_pbs.replies import TORQUE, check_answer, no_answer, parse_status, record_of, says_unknown
+from fxsched_pbs.replies import TORQUE, check_answer, gone, no_answer, parse_status, record_of, says_unknown
 from fxsched_pbs.submission import torque_options
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from fxsched.hosts import CommandResult
-    from fxsched.jobs import JobSpec, Token
+    from fxsched.jobs import JobId, JobSpec, JobStatus, Token
     from fxsched_pbs.records import Record
 
 
@@ -43,20 +41,20 @@ class TorqueAdapter(PbsFamily):
         found = {id: status for id in ids if (status := parse_status(TORQUE, id, record_of(id, listed)))}
         for id in ids - found.keys():
             # A list tells of its own server's jobs only.
-            found[id] = await self._alone(id) if "@" in id else _gone(id)
+            found[id] = (await self._look(id) if "@" in id else None) or gone(id)
         return found
 
     async def submissions(self) -> dict[Token, tuple[JobId, ...]]:
-        """List everybody's jobs; ours are told by their names."""
-        return by_token((id, record.get("job_name", "")) for id, record in (await self._list()).items())
+        """List everybody's jobs; ours are told by their owner and their names."""
+        return await self._own(await self._list())
 
     def _submission(self, spec: JobSpec) -> list[str]:
         return torque_options(spec)
 
-    async def _alone(self, id: JobId) -> JobStatus:
+    async def _look(self, id: JobId) -> JobStatus | None:
         result = await self._ask("qstat", "-x", id)
-        if says_unknown(TORQUE, id, result):
-            return _gone(id)
+        if says_unknown(id, result):
+            return None
         status = parse_status(TORQUE, id, record_of(id, _records(result), alone=True))
         if status is None:
             raise no_answer(TORQUE, f"qstat says nothing of job {id}: {result.text[-200:]!r}")
@@ -74,7 +72,3 @@ def _records(result: CommandResult) -> dict[str, Record]:
         return read_xml(result.text)
     except ValueError as error:
         raise no_answer(TORQUE, f"qstat's reply cannot be read, {error}: {result.text[-200:]!r}") from error
-
-
-def _gone(id: JobId) -> JobStatus:
-    return JobStatus(id=id, state=JobState.GONE, source="qstat")

@@ -191,6 +191,14 @@ class Cluster:
         job.cause, job.kill_at = cause, None
         self._finish(job, 0, 0, self.now())
 
+    def fail_node(self, job: Job) -> None:
+        """Ends it as a failing node does, and queues it again if it may run again."""
+        if job.requeueable:
+            self._kill_all(job)
+            self._back_to_queue(job)
+        else:
+            self.end(job, Cause.NODE_FAILURE)
+
     def forget(self, job: Job) -> None:
         """Drops an ended job from memory; with accounting on, its record is kept."""
         if self.settings.accounting:

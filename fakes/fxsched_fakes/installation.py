@@ -80,9 +80,10 @@ def _write_program(path: Path, text: str) -> None:
 def default_settings(scheduler: str = "slurm", nodes: int = 4) -> Settings:
     """A queue `debug` on the first half of the nodes, for an hour at most, and a queue `gpu` on the others.
 
-    A scheduler's package may offer `default_settings(nodes)` of its own.
+    A scheduler's package may offer `default_settings(nodes)` of its own, or only another `REQUEUE_DELAY`.
     """
-    own = getattr(import_module(f"fxsched_fakes.{scheduler}"), "default_settings", None)
+    package = import_module(f"fxsched_fakes.{scheduler}")
+    own = getattr(package, "default_settings", None)
     if own is not None:
         settings: Settings = own(nodes)
         return settings
@@ -95,6 +96,7 @@ def default_settings(scheduler: str = "slurm", nodes: int = 4) -> Settings:
         queues.append(Queue(name="gpu", nodes=names[half:], max_time=86400, default_time=1800))
     return Settings(
         scheduler=scheduler,
+        requeue_delay=getattr(package, "REQUEUE_DELAY", Settings.requeue_delay),
         nodes=[Node(name=name, cores=16, memory=64000, gpus=0 if name in names[:half] else 2) for name in names],
         queues=queues,
     )

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from msgspec import Struct
 
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
     from fxsched.hosts import CommandResult, Host
     from fxsched.jobs import JobId, JobSpec, JobStatus, Token
+
+_PATIENCE: Final = 30.0
+"""Seconds that it may take to learn who we are: directory services may be slow."""
 
 
 class Ability(StrEnum):
@@ -78,6 +81,7 @@ class Adapter(ABC):
         """Keep ``host`` and ``options`` (an instance of ``Options``). Do nothing else: no command, no file."""
         self.host = host
         self.options = options
+        self._owner = ""
 
     @abstractmethod
     async def submit(self, spec: JobSpec) -> JobId:
@@ -197,3 +201,17 @@ class Adapter(ABC):
             return await self.host.run(argv, environment=environment or {}, stdin=stdin, deadline=deadline)
         except (HostError, OutcomeUnknown) as error:
             raise SchedulerUnavailable(f"{self.name} could not be asked: {error}") from error
+
+    async def owner(self) -> str:
+        """Return the account that commands run as, asked once: another one's jobs are none of ours.
+
+        Raises:
+            SchedulerUnavailable: it could not be asked.
+        """
+        if not self._owner:
+            result = await self.ask(["id", "-un"], deadline=_PATIENCE)
+            names = result.text.split()
+            if result.exit_code or not names:
+                raise SchedulerUnavailable(f"{self.name} could not be asked: id -un did not tell who we are")
+            self._owner = names[-1]
+        return self._owner

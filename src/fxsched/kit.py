@@ -10,12 +10,22 @@ from fxsched.errors import CancelRefused, OutcomeUnknown, SchedulerUnavailable, 
 from fxsched.jobs import JobId, Resources, Token
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from fxsched.hosts import CommandResult
     from fxsched.jobs import JobSpec
 
 _TOKEN_AT_END: Final = re.compile(r"\.([a-z2-7]{20})$")
+
+# Words of a program that never came so far as to ask: what it needs on its own machine is broken.
+_NEVER_RAN: Final = (
+    "error while loading shared libraries",
+    "symbol lookup error",
+    "bad interpreter",
+    "cannot execute binary file",
+    "Exec format error",
+)
+_TAKEN: Final = "has been submitted"
 
 _PLACE: Final = """\
 #!/bin/sh
@@ -46,6 +56,11 @@ def complaint_of(result: CommandResult) -> str:
     return " ".join(line for line in lines if line) or f"exit code {result.exit_code}"
 
 
+def both_streams(result: CommandResult) -> str:
+    """Return all that a command printed, on one line: a site's wrapper may complain on standard output."""
+    return " ".join(f"{result.stderr.decode('utf-8', 'replace')} {result.text}".split())
+
+
 def last_line(form: re.Pattern[str], text: str) -> re.Match[str] | None:
     """Return the last whole line that has this form, whatever a site prints around it: half an id is another job's."""
     found = (form.fullmatch(line.strip()) for line in reversed(text.split("\n")[:-1]))
@@ -61,6 +76,7 @@ def submitted(
     words: str,
     unreached: bool,
     doubtful: bool,
+    refused: bool = True,
     signals: range = range(129, 193),
 ) -> JobId:
     """Return the id of a submit that worked, or say what is certain of one that did not.
@@ -73,6 +89,7 @@ def submitted(
         words: what the command complained of.
         unreached: its words say that nothing was asked for.
         doubtful: they leave open whether the scheduler took the job.
+        refused: they judge the request. A failure alone judges nothing.
         signals: exit codes that stand for a signal.
 
     Raises:
@@ -81,27 +98,57 @@ def submitted(
     if not result.exit_code:
         if id is not None:
             return id
-        raise OutcomeUnknown(f"{command} ended well, but printed no job id: {result.text.strip()[:200]!r}")
+        raise OutcomeUnknown(f"{command} ended well, but printed no job id: {both_streams(result)[:400]!r}")
     if id is not None:  # with an option such as --wait, the command ends as the job does
         raise OutcomeUnknown(f"{command} ended with exit code {result.exit_code}, but after it had printed {id}")
-    if doubtful:
+    if doubtful or _TAKEN in both_streams(result):
         raise OutcomeUnknown(f"{who} did not confirm the job: {words}")
-    if unreached:
+    if unreached or _never_ran(words):
         raise SchedulerUnavailable(f"{who} cannot be reached: {words.removesuffix('.')}. No job was submitted")
     if result.exit_code in signals:
         raise OutcomeUnknown(f"{command} was killed by signal {result.exit_code - 128}")
     if not result.complaint:
         raise OutcomeUnknown(f"{command} ended with exit code {result.exit_code} and did not say why")
+    if not refused:
+        raise OutcomeUnknown(f"{who} did not confirm the job: {words}")
     raise SubmitRejected(f"{who} refused the job: {words}")
 
 
 def not_cancelled(id: JobId, *, who: str, words: str, unreached: bool, doubtful: bool) -> Exception:
     """Return the error for a cancel that failed: its words say that nothing was asked for, leave it open, or refuse."""
-    if doubtful:
+    never_ran = _never_ran(words)
+    if doubtful and not never_ran:
         return OutcomeUnknown(f"{who} did not confirm that it cancels job {id}: {words}")
-    if unreached:
+    if unreached or never_ran:
         return SchedulerUnavailable(f"{who} cannot be reached: {words.removesuffix('.')}. Nothing was cancelled")
     return CancelRefused(f"{who} refused to cancel job {id}: {words}")
+
+
+def short_options(words: Iterable[str], letters: str) -> Iterator[tuple[str, str]]:
+    """Yield the options in ``words`` as getopt(3) reads them, each by its letter and with its value.
+
+    ``-hN x`` is ``-h`` and ``-N x``. A word that is no option's comes without a letter; a long option is its own.
+
+    Args:
+        words: of a command line.
+        letters: the options that there are, as getopt has them: one with a value is followed by a colon.
+    """
+    rest = list(words)
+    while rest:
+        word = rest.pop(0)
+        flags = ""
+        if word.startswith("--"):
+            yield word, ""
+        elif word.startswith("-") and word != "-":
+            flags = word[1:]
+        else:
+            yield "", word
+        while flags:
+            letter, flags = flags[0], flags[1:]
+            if f"{letter}:" in letters:
+                yield letter, flags or (rest.pop(0) if rest else "")
+                break
+            yield letter, ""
 
 
 def script_in_place(spec: JobSpec) -> bytes:
@@ -138,3 +185,7 @@ def refuse(spec: JobSpec, *fields: str, whose: str) -> None:
 
 def _asks(needs: Resources, plain: Resources, name: str) -> bool:
     return bool(getattr(needs, name) != getattr(plain, name))
+
+
+def _never_ran(words: str) -> bool:
+    return any(sign in words for sign in _NEVER_RAN)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
@@ -10,6 +11,7 @@ from fxsched.jobs import EndCause, JobState
 if TYPE_CHECKING:
     from fxsched.jobs import JobStatus
 
+_QUOTED: Final = re.compile(r"\w[\w ]* says: ")
 _CAUSES: Final = {
     EndCause.COMPLETED: "it ended without an error, so no session is left",
     EndCause.CANCELLED: "it was cancelled",
@@ -39,9 +41,15 @@ def end_sentence(status: JobStatus) -> str:
 def wait_sentence(status: JobStatus, *, now: datetime | None = None) -> str:
     """Return how a waiting job stands, and why, as the rest of a sentence."""
     word = {JobState.HELD: "is held", JobState.SUSPENDED: "is suspended"}.get(status.state, "is queued")
-    text = f"{word}: {status.reason[0].lower()}{status.reason[1:].rstrip('.')}" if status.reason else word
+    text = f"{word}: {_continued(status.reason)}" if status.reason else word
     if status.expected_start is not None and status.state is JobState.QUEUED:
         expected = status.expected_start.astimezone()
         today = (now or datetime.now(UTC)).astimezone().date()
         text += f", about {expected:%H:%M}" if expected.date() == today else f", about {expected:%Y-%m-%d %H:%M}"
     return f"{text}."
+
+
+def _continued(sentence: str) -> str:
+    """Return a sentence as the end of another one; the name of who is quoted keeps its capital."""
+    first = sentence[0] if _QUOTED.match(sentence) else sentence[0].lower()
+    return f"{first}{sentence[1:].rstrip('.')}"

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from fxsched import reasons
-from fxsched.errors import CancelRefused, ConfigurationError, InvalidRequest, SchedulerUnavailable
+from fxsched.errors import CancelRefused, ConfigurationError, InvalidRequest, OutcomeUnknown, SchedulerUnavailable
 from fxsched.hosts import CommandResult
 from fxsched.hosts.scripted import Command, ScriptedHost
 from fxsched.jobs import EndCause, JobId, JobSpec, JobState, Token, new_token
 from fxsched_fakes import faults
 from fxsched_fakes.model import Wait
 from fxsched_moab.adapter import FEW, PATIENCE, MoabAdapter
+from fxsched_moab.reasons import TRYING_AGAIN
 
 from ..captures import Captures
 from .moab_site import (
@@ -139,6 +141,8 @@ def test_what_the_resource_manager_says_of_its_jobs_is_so_for_moab_s() -> None:
         ({"resource_manager": "moab"}, 'must name what runs Moab\'s jobs: "torque" or "slurm"'),
         ({"resource_manager_options": {"acounting": False}}, "resource_manager_options.acounting is not a setting"),
         ({"resource_manager_options": {"deadline": "1"}}, "resource_manager_options.deadline: expected"),
+        ({"resource_manager_options": {"deadline": 0}}, "resource_manager_options.deadline is 0"),
+        ({"resource_manager_options": {"deadline": float("inf")}}, "resource_manager_options.deadline is inf"),
     ],
 )
 def test_a_wrong_setting_is_found_before_anything_is_run(options: dict[str, Any], complaint: str) -> None:
@@ -318,6 +322,83 @@ async def test_which_twin_has_the_session_is_seen_by_its_number() -> None:
     assert not adapter.is_same(OWN, JobId("17"))
 
 
+@pytest.mark.parametrize("name", ["", "renamed", f"x.{TOKEN}"])
+async def test_a_job_whose_name_was_changed_is_alive_in_moab(name: str) -> None:
+    rows = showq(active=row("Moab.17", manager="99", name=name, state="Running", SubmissionTime="1553267313"))
+
+    found = await status(scripted(Answers(squeue("99", "RUNNING", "renamed"), showq=rows)), OWN)
+
+    assert (found.state, found.submitted_at) == (JobState.RUNNING, datetime.fromtimestamp(1553267313, UTC))
+
+
+async def test_so_it_is_below_where_moab_knows_nothing_of_it() -> None:
+    assert (await status(scripted(Answers(squeue("4217", "RUNNING", "renamed"))))).state is JobState.RUNNING
+    for over in (squeue("4217", "COMPLETED", "renamed"), squeue("4217", "RUNNING", f"x.{new_token()}")):
+        assert (await status(scripted(Answers(over)))).state is JobState.GONE
+
+
+async def test_when_a_job_was_handed_down_is_not_when_it_was_submitted() -> None:
+    """Moab hands a job down when it starts it, or again: another time would make it another job."""
+    assert (await status(scripted(Answers(squeue("4217", "RUNNING"))))).submitted_at is None
+
+    waits = showq(eligible=row("4217", manager="4217", SubmissionTime="1553267313"))
+    found = await status(scripted(Answers(squeue("4217", "PENDING"), showq=waits)))
+    assert found.submitted_at == datetime.fromtimestamp(1553267313, UTC)
+
+
+async def test_a_row_that_cannot_be_read_is_a_job_that_is_there() -> None:
+    """It was dropped, and the session declared ended."""
+    odd = f'<job JobID="Moab.17" JobName="x.{TOKEN}" State="Running" BlockReason="a "b" < c" User="ada"/>'
+
+    for rows in (odd, '<job JobID="Moab.17" JobName=? State="Running"/>'):
+        assert (await status(scripted(Answers(showq=showq(active=rows))), OWN)).state is JobState.RUNNING
+
+
+# ── whose jobs ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_another_user_s_rows_are_none_of_ours_even_if_showq_lists_them() -> None:
+    theirs = showq(active=row("Moab.17", manager="99", state="Running", User="mallory"))
+    adapter = scripted(Answers(showq=theirs, completed=completed(row("Moab.18", User="mallory"))))
+
+    assert await adapter.find(TOKEN) == ()
+    assert await adapter.submissions() == {}
+    assert (await status(adapter, OWN)).state is JobState.GONE
+
+
+@pytest.mark.parametrize("kind", [MoabOverTorque, MoabOverTorqueWithItsOwnIds, MauiOverTorque])
+async def test_another_user_s_job_of_that_name_is_none_of_ours(
+    make: Callable[..., FakeMoab], kind: type[FakeMoab]
+) -> None:
+    site = make(kind)
+    spec = site.spec()
+    await site.submit_spec(spec)
+    with site.simulation as simulation:
+        simulation.jobs[1].user = "mallory"
+
+    assert await site.adapter.find(spec.token) == ()
+    assert await site.adapter.submissions() == {}
+
+
+# ── requeue ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("requeue", [False, True])
+@pytest.mark.parametrize("kind", [MoabOverSlurm, MoabOverTorque, MauiOverTorque])
+async def test_a_job_whose_node_failed_runs_again_only_if_it_may(
+    make: Callable[..., FakeMoab], kind: type[FakeMoab], requeue: bool
+) -> None:
+    site = make(kind)
+    id = await site.submit(requeue=requeue)
+    await site.until(id, JobState.RUNNING)
+    site.drain()
+
+    with site.simulation as simulation:
+        simulation.fail_node(simulation.jobs[1])
+
+    assert (await site.status(id)).state is (JobState.QUEUED if requeue else JobState.ENDED)
+
+
 # ── the end of a job ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -451,6 +532,31 @@ async def test_maui_says_why_a_job_waits(make: Callable[..., FakeMoab]) -> None:
     assert (await site.status(id)).reason == reasons.RESOURCES
 
 
+async def test_a_job_that_moab_put_off_is_held(make: Callable[..., FakeMoab]) -> None:
+    site = make(MoabOverTorque)
+    site.drain()
+    id = await site.submit()
+    with site.simulation as simulation:
+        simulation.jobs[1].extra["deferred"] = "RMFailure  (cannot start job)"
+
+    found = await site.status(id)
+
+    assert (found.state, found.native_state, found.reason) == (JobState.HELD, "Deferred", TRYING_AGAIN)
+
+
+async def test_maui_says_that_a_job_was_put_off_and_why(make: Callable[..., FakeMoab]) -> None:
+    site = make(MauiOverTorque)
+    site.drain()
+    id = await site.submit()
+    with site.simulation as simulation:
+        simulation.jobs[1].extra["deferred"] = "RMFailure  (cannot start job - RM failure, rc: 15041)"
+
+    found = await site.status(id)
+
+    assert (found.state, found.native_state) == (JobState.HELD, "Deferred")
+    assert found.reason == f"{TRYING_AGAIN} Maui says: RMFailure (cannot start job - RM failure, rc: 15041)."
+
+
 # ── cancel ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -492,11 +598,12 @@ async def test_a_twin_that_moab_has_under_another_id_is_not_cancelled() -> None:
 
 
 async def test_a_refusal_is_not_believed_for_a_job_that_has_ended() -> None:
-    refusal = CommandResult(1, b"", b"ERROR:    cannot cancel job '4217' in state Completed\n")
+    for words, kind in (("in state Completed", OutcomeUnknown), (": permission denied", CancelRefused)):
+        refusal = CommandResult(1, b"", f"ERROR:    cannot cancel job '4217' {words}\n".encode())
 
-    await scripted(Answers(squeue("4217", "COMPLETED"), canceljob=refusal)).cancel(ID)
-    with pytest.raises(CancelRefused, match="in state Completed"):
-        await scripted(Answers(squeue("4217", "RUNNING"), canceljob=refusal)).cancel(ID)
+        await scripted(Answers(squeue("4217", "COMPLETED"), canceljob=refusal)).cancel(ID)
+        with pytest.raises(kind, match=words):
+            await scripted(Answers(squeue("4217", "RUNNING"), canceljob=refusal)).cancel(ID)
 
 
 async def test_somebody_else_s_job_is_not_cancelled(make: Callable[..., FakeMoab]) -> None:

@@ -143,6 +143,34 @@ def test_a_failed_submit_is_a_refusal_unless_there_may_be_a_job_or_moab_was_not_
     assert "\n" not in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    ("words", "kind"),
+    [
+        ("cannot submit job, msg: 'qsub: submit error (Unknown queue MSG=requested queue not found)'", SubmitRejected),
+        ("cannot submit job, msg: 'qsub: submit error (Job exceeds queue resource limits)'", SubmitRejected),
+        ("user ada is not authorized to submit jobs", SubmitRejected),
+        ("the phase of the moon", OutcomeUnknown),
+        ("cannot submit job, msg: 'qsub: submit error (End of File)'", OutcomeUnknown),
+        ("cannot submit job, msg: 'Invalid request MSG=cannot locate new job 35.vm'", OutcomeUnknown),
+        ("job Moab.17 was rejected by the resource manager", OutcomeUnknown),
+        ("job 17 has been submitted, but is invalid", OutcomeUnknown),
+        ("cannot open file '/opt/moab/etc/moab.cfg': Permission denied", SchedulerUnavailable),
+        ("cannot submit job, msg: 'qsub: Invalid credential'", SchedulerUnavailable),
+        ("Connection refused", SchedulerUnavailable),
+    ],
+)
+def test_only_words_that_judge_the_request_are_a_refusal(words: str, kind: type[Exception]) -> None:
+    with pytest.raises(kind) as raised:
+        parse_submit(done("", f"ERROR:    {words}\n", 1))
+
+    assert type(raised.value) is kind
+
+
+def test_all_that_an_msub_without_an_id_said_is_told() -> None:
+    with pytest.raises(OutcomeUnknown, match=r"the disk is full.*Welcome"):
+        parse_submit(done("Welcome\n", "the disk is full\n"))
+
+
 def test_a_refusal_quotes_the_resource_manager() -> None:
     with pytest.raises(SubmitRejected, match="invalid partition specified: x"):
         parse_submit(done("", "ERROR:    cannot submit job, msg: 'sbatch: error: invalid partition specified: x'\n", 1))
@@ -226,7 +254,7 @@ def test_how_a_job_ended(values: dict[str, str], expected: tuple[EndCause, int |
         ("blocked", {"State": "BatchHold"}, JobState.HELD, BATCH_HOLD),
         ("blocked", {"State": "Idle", "Hold": "Batch"}, JobState.HELD, BATCH_HOLD),
         ("blocked", {"State": "Idle", "Hold": "Phase"}, JobState.HELD, "Held until it is released."),
-        ("blocked", {"State": "Deferred"}, JobState.QUEUED, TRYING_AGAIN),
+        ("blocked", {"State": "Deferred"}, JobState.HELD, TRYING_AGAIN),
         ("blocked", {"State": "Idle", "BlockReason": "Depend"}, JobState.QUEUED, reasons.DEPENDENCY),
         ("blocked", {"BlockReason": "Moon:the moon  is full."}, JobState.QUEUED, "Moab says: the moon is full."),
         ("blocked", {"BlockReason": "PhaseOfMoon"}, JobState.QUEUED, "Moab says: PhaseOfMoon."),
@@ -314,11 +342,20 @@ def test_empty_lists_are_an_answer() -> None:
     assert parse_showq(listing(done(text), "active", "eligible", "blocked")) == []
 
 
-def test_a_bad_row_spoils_itself_alone() -> None:
+def test_a_bad_row_spoils_itself_alone_and_is_there() -> None:
     bad = '<job JobID="1" JobName="a"b" State="Idle"/><job State="Idle"/><job JobID="x y"/><job JobID="2" State=Idle/>'
     good = '<job JobID="3" JobName="a &amp; &quot;b&quot; &lt;job&gt; \ufffd" State="Idle"/>'
 
-    assert [each.name for each in parse_showq(f'<queue option="active">{bad}{good}')] == ['a & "b" <job> \ufffd']
+    rows = {each.id: each for each in parse_showq(f'<queue option="active">{bad}{good}')}
+
+    assert list(rows) == ["1", "2", "3"]
+    assert rows["3"].name == 'a & "b" <job> \ufffd'
+    assert status_of(rows["2"], ID).state is JobState.RUNNING
+
+
+@pytest.mark.parametrize("noise", ["Connection closed.\n", "\n\nbye"])
+def test_noise_behind_a_whole_list_is_no_part_of_it(noise: str) -> None:
+    assert len(parse_showq(listing(done(WHOLE + noise), "active", "eligible", "blocked"))) == 3
 
 
 @pytest.mark.parametrize("name", ["15-showq-r", "16-showq-i", "21-down-showq", "05-checkjob-unknown"])
@@ -363,6 +400,22 @@ def test_every_recorded_checkjob_leaves_the_state_as_it_is(row: dict[str, Any]) 
         assert explained(HERE, result(row), NOW).state is JobState.QUEUED
 
 
+def test_a_deferred_job_is_held_and_says_why() -> None:
+    """As Maui 3.5 puts it; its own state of the job is another than the resource manager's."""
+    why = "job is deferred.  Reason:  RMFailure  (cannot start job - RM failure, rc: 15041, msg: 'Execution server')\n"
+    text = f"checking job 17\n\nState: Idle  EState: Deferred\nCreds:  user:bob\n\n{why}Holds:    Defer\n"
+
+    for said, reason in (
+        (
+            text,
+            f"{TRYING_AGAIN} Maui says: RMFailure (cannot start job - RM failure, rc: 15041, msg: 'Execution server').",
+        ),
+        ("State: Deferred\n", TRYING_AGAIN),
+    ):
+        found = explained(HERE, done(said), NOW)
+        assert (found.state, found.native_state, found.reason) == (JobState.HELD, "Deferred", reason)
+
+
 def test_an_unknown_hindrance_is_quoted() -> None:
     text = "State: Idle\njob cannot run in partition DEFAULT (the moon is full)\n"
 
@@ -399,7 +452,10 @@ def test_every_recorded_cancel(row: dict[str, Any]) -> None:
         (done("<html>503"), OutcomeUnknown),
         (done(""), OutcomeUnknown),
         (done("", "", 137), OutcomeUnknown),
-        (done("", "ERROR:    job '7' is locked\n", 1), CancelRefused),
+        (done("", "ERROR:    job '7' is locked\n", 1), OutcomeUnknown),
+        (done("", "ERROR:    cannot cancel job '7' (Server could not connect to MOM)\n", 1), OutcomeUnknown),
+        (done("\nPermission denied\n"), CancelRefused),
+        (done("", "qdel: Invalid credential\n", 1), SchedulerUnavailable),
     ],
 )
 def test_a_cancel_without_a_clear_answer_may_have_worked(answer: CommandResult, kind: type[Exception]) -> None:

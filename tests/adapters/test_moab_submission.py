@@ -131,7 +131,7 @@ def test_what_is_needed_is_asked_for(needs: dict[str, int], expected: dict[str, 
 
 def test_what_is_not_asked_for_is_left_to_moab() -> None:
     assert request().limits.keys() == {"nodes"}
-    assert request().options.keys() == {"-N", "-j", "-o", "-d"}
+    assert request().options.keys() == {"-N", "-j", "-o", "-d", "-r"}
 
 
 def test_a_node_for_the_job_alone() -> None:
@@ -147,3 +147,32 @@ def test_the_administrator_s_own_options_come_last_where_they_win() -> None:
 def test_a_native_word_that_msub_would_take_for_a_script_is_refused() -> None:
     with pytest.raises(SubmitRejected, match=r"'run\.sh'"):
         msub_options(JobSpec(token=new_token(), native=("run.sh",)))
+
+
+@pytest.mark.parametrize(("requeue", "word"), [(False, "n"), (True, "y")])
+def test_whether_a_job_may_run_again_is_always_said(requeue: bool, word: str) -> None:
+    assert request(requeue=requeue).options["-r"] == word
+
+
+@pytest.mark.parametrize(
+    ("native", "complaint"),
+    [
+        (("-N", "mine"), "-N 'mine', but the job could not be found again"),
+        (("-hNmine",), "-N 'mine'"),
+        (("-t", "x[1-3]%1"), r"-t 'x\[1-3\]%1', but"),
+        (("-ry",), "-r 'y' against the setting: set requeue"),
+        (("-l", "nodes=1,resfailpolicy=REQUEUE"), "against the setting"),
+        (("-W", "x=RESFAILPOLICY:requeue"), "against the setting"),
+        (("-h", "run.sh"), r"'run\.sh', which msub"),
+    ],
+)
+def test_a_native_option_that_would_lose_the_job_or_run_it_again_is_refused(
+    native: tuple[str, ...], complaint: str
+) -> None:
+    with pytest.raises(SubmitRejected, match=complaint):
+        request(native=native)
+
+
+def test_a_native_option_that_agrees_with_the_setting_is_taken() -> None:
+    assert request(native=("-r", "n")).options["-r"] == "n"
+    assert request(native=("-l", "resfailpolicy=requeue"), requeue=True).limits["resfailpolicy"] == "requeue"

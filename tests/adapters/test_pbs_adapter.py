@@ -29,9 +29,12 @@ pytestmark = pytest.mark.anyio
 ONE = JobId("7.vm")
 TOKEN = Token("abcdefghijklmnop2345")
 EMPTY = OPENPBS.result("03-qstat-f-json-empty")
-UNKNOWN = CommandResult(153, EMPTY.stdout, b"qstat: Unknown Job Id 7.vm\n")
 NO_HISTORY = OPENPBS.result("02-hist-off-qstat-x-f-json-finished")
 ADAPTERS = pytest.mark.parametrize("kind", [PbsAdapter, TorqueAdapter])
+
+
+def unknown(argv: list[str]) -> CommandResult:
+    return CommandResult(153, EMPTY.stdout, f"qstat: Unknown Job Id {argv[-1]}\n".encode())
 
 
 @pytest.fixture
@@ -101,9 +104,7 @@ async def test_one_job_is_asked_for_alone_with_history() -> None:
 @pytest.mark.parametrize("count", [FEW, FEW + 1, 1000])
 async def test_many_jobs_that_have_ended_cost_two_lists(count: int) -> None:
     def answer(argv: list[str]) -> CommandResult:
-        if argv[-1] == "json":
-            return EMPTY
-        return CommandResult(153, EMPTY.stdout, f"qstat: Unknown Job Id {argv[-1]}\n".encode())
+        return EMPTY if argv[-1] == "json" else unknown(argv)
 
     adapter, commands = scripted(answer)
     ids = frozenset(JobId(f"{number}.vm") for number in range(count))
@@ -174,12 +175,13 @@ async def test_a_qstat_that_has_no_json_is_asked_for_text_ever_after() -> None:
 
 
 async def test_that_there_is_no_history_is_learnt_once() -> None:
-    adapter, commands = scripted(lambda argv: NO_HISTORY if "-x" in argv else UNKNOWN)
+    adapter, commands = scripted(lambda argv: NO_HISTORY if "-x" in argv else unknown(argv))
 
     for _ in range(3):
         assert (await adapter.status(frozenset([ONE])))[ONE].state is JobState.GONE
 
-    assert ["-x" in argv for argv in commands] == [True, False, False, False]
+    assert ["-x" in argv for argv in commands[:4]] == [True, False, False, False]
+    assert not any("-x" in argv for argv in commands[1:])
 
 
 async def test_what_a_job_holds_is_no_word_of_the_server() -> None:
@@ -194,6 +196,8 @@ async def test_without_history_a_token_is_looked_for_among_the_living() -> None:
     """qselect -x then says so on stderr, with exit status 0 and no id: which is no answer."""
 
     def answer(argv: list[str]) -> CommandResult:
+        if argv[0] == "id":
+            return CommandResult(0, b"ada\n", b"")
         if "-x" in argv:
             return CommandResult(0, b"", b"qselect: PBS is not configured to maintain job history\n")
         return CommandResult(0, b"4.vm\n", b"")
@@ -201,7 +205,8 @@ async def test_without_history_a_token_is_looked_for_among_the_living() -> None:
     adapter, commands = scripted(answer)
 
     assert await adapter.find(TOKEN) == ("4.vm",)
-    assert commands == [["qselect", "-x", "-N", f"fxsched.{TOKEN}"], ["qselect", "-N", f"fxsched.{TOKEN}"]]
+    own = ["-u", "ada", "-N", f"fxsched.{TOKEN}"]
+    assert commands[1:] == [["qselect", "-x", *own], ["qselect", *own]]
 
 
 async def test_a_job_that_will_not_end_is_forced() -> None:
@@ -211,6 +216,35 @@ async def test_a_job_that_will_not_end_is_forced() -> None:
     await adapter.kill(ONE)
 
     assert commands == [["qdel", "7.vm"], ["qdel", "-W", "force", "7.vm"]]
+
+
+ARRAY = OPENPBS.row("30-array-parent")["cmd"].split("'")[1]
+
+
+@pytest.mark.parametrize("form", ["291", "291.vm"])
+async def test_the_bare_id_of_an_array_is_the_array(form: str) -> None:
+    """qstat itself does not know it."""
+    assert ARRAY == "291[].vm"
+
+    def answer(argv: list[str]) -> CommandResult:
+        return OPENPBS.result("30-array-parent") if "[]" in argv[-1] else unknown(argv)
+
+    adapter, _ = scripted(answer)
+
+    status = (await adapter.status(frozenset([JobId(form)])))[JobId(form)]
+
+    assert (status.id, status.state, status.native_state) == (form, JobState.RUNNING, "B")
+
+
+async def test_a_server_that_knows_no_arrays_has_no_such_job() -> None:
+    words = {PbsAdapter: "illegally formed job identifier: 7[].vm", TorqueAdapter: "Unknown Array ID MSG=none 7[].vm"}
+    for kind, said in words.items():
+
+        def answer(argv: list[str], said: str = said) -> CommandResult:
+            return CommandResult(1, b"", f"qstat: {said}\n".encode()) if "[]" in argv[-1] else unknown(argv)
+
+        adapter, _ = scripted(answer, kind)
+        assert (await adapter.status(frozenset([ONE])))[ONE].state is JobState.GONE
 
 
 # ── OpenPBS: on the simulated one ─────────────────────────────────────────────────────────────────────────────────
@@ -257,6 +291,17 @@ async def test_somebody_s_job_that_spoils_the_json_hides_no_other(pbs: FakePbs) 
     found = await pbs.adapter.status(frozenset(ids))
 
     assert all(status.state in (JobState.QUEUED, JobState.RUNNING) for status in found.values())
+
+
+async def test_without_history_a_waiting_job_that_was_cancelled_was_cancelled(forgetful: FakePbs) -> None:
+    """PBS takes the cancel, and does not know the job from then on."""
+    cluster = forgetful.cluster()
+    job = await cluster.submit(JobSpec(token=new_token(), command=("sleep", "60"), native=("-h",)))
+
+    done = await cluster.cancel(job.id)
+
+    assert (await forgetful.status(job.id)).state is JobState.GONE
+    assert (done.status.state, done.status.cause) == (JobState.ENDED, EndCause.CANCELLED)
 
 
 # ── Torque ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -351,12 +396,11 @@ async def test_the_site_s_own_options_come_before_the_profile_s(kind: type[Adapt
 
 @ADAPTERS
 async def test_times_are_asked_for_in_utc(kind: type[Adapter]) -> None:
-    adapter, _ = scripted(lambda _: CommandResult(153, b"", b"qstat: Unknown Job Id 7.vm\n"), kind)
+    adapter, _ = scripted(unknown, kind)
 
     await adapter.status(frozenset([ONE]))
 
-    [command] = adapter.host.commands
-    assert command.environment["TZ"] == "UTC"
+    assert {command.environment["TZ"] for command in adapter.host.commands} == {"UTC"}
 
 
 @ADAPTERS
@@ -413,3 +457,92 @@ async def test_a_poll_of_many_living_jobs_is_one_command(pbs: FakePbs) -> None:
 
     assert {status.state for status in found.values()} == {JobState.HELD}
     assert len(faults.calls(pbs.simulation.directory, "qstat")) == before + 1
+
+
+# ── whose jobs, and how often ─────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture(params=[FakePbs, FakeTorque])
+async def site(request: pytest.FixtureRequest, home: Path, anyio_backend: object) -> AsyncIterator[FakePbs]:
+    site = request.param(home)
+    yield site
+    await site.end_jobs()
+
+
+def give_away(site: FakePbs, id: JobId, user: str) -> None:
+    """Make a job another user's, as if that one had submitted it."""
+    with site.simulation as simulation:
+        simulation.jobs[int(id.partition(".")[0])].user = user
+
+
+async def test_another_user_s_job_of_that_name_is_none_of_ours(site: FakePbs) -> None:
+    """Everybody reads our tokens in the list of processes, and may give any name to a job."""
+    spec = site.spec()
+    theirs = await site.submit_spec(spec)
+    give_away(site, theirs, "mallory")
+
+    assert await site.adapter.find(spec.token) == ()
+    assert await site.adapter.submissions() == {}
+
+    ours = await site.submit_spec(spec)
+    assert await site.adapter.find(spec.token) == (ours,)
+    assert await site.adapter.submissions() == {spec.token: (ours,)}
+
+
+async def test_who_we_are_is_asked_once_and_behind_a_banner() -> None:
+    def answer(argv: list[str]) -> CommandResult:
+        return CommandResult(0, b"Welcome.\nada@example.org\n" if argv[0] == "id" else b"", b"")
+
+    adapter, commands = scripted(answer, TorqueAdapter)
+    for _ in range(2):
+        assert await adapter.find(TOKEN) == ()
+
+    assert commands == [["id", "-un"], *[["qselect", "-u", "ada", "-N", f"fxsched.{TOKEN}"]] * 2]
+
+
+async def test_without_a_name_nothing_is_found_out() -> None:
+    unnamed = CommandResult(1, b"", b"id: cannot find name for user ID 1234\n")
+    adapter, _ = scripted(lambda argv: unnamed if argv[0] == "id" else EMPTY)
+
+    for question in (adapter.find(TOKEN), adapter.submissions()):
+        with pytest.raises(SchedulerUnavailable, match="who we are"):
+            await question
+
+
+@pytest.mark.parametrize("requeue", [False, True])
+async def test_a_job_whose_node_failed_runs_again_only_if_it_may(site: FakePbs, requeue: bool) -> None:
+    id = await site.submit(requeue=requeue)
+    before = await site.until(id, JobState.RUNNING)
+    site.drain()
+
+    with site.simulation as simulation:
+        simulation.fail_node(simulation.jobs[1])
+
+    status = await site.status(id)
+    assert status.state is (JobState.QUEUED if requeue else JobState.ENDED)
+    assert status.submitted_at == before.submitted_at
+    if not requeue:
+        assert status.cause in (EndCause.NODE_FAILURE, EndCause.FAILED)
+
+
+async def test_a_qdel_that_could_not_reach_the_node_may_have_worked(site: FakePbs) -> None:
+    id = await site.submit()
+    for number in (222, 224):
+        words = f"qdel: Server could not connect to MOM {id}\n"
+        plan = {"command": "qdel", "fault": "fail", "rc": number, "stderr": words}
+        with site.faults(plan), pytest.raises(OutcomeUnknown, match="could not connect to MOM"):
+            await site.adapter.cancel(id)
+
+
+IFF = "pbs_iff: cannot connect to host\npbs_iff: all reserved ports in use\n{0}: Invalid credential\n"
+
+
+async def test_a_client_that_cannot_say_who_it_is_has_asked_for_nothing(site: FakePbs) -> None:
+    id = await site.submit()
+    plans = [{"command": name, "fault": "fail", "rc": 171, "stderr": IFF.format(name)} for name in ("qsub", "qdel")]
+
+    with site.faults(*plans):
+        with pytest.raises(SchedulerUnavailable, match=r"Invalid credential\. No job was submitted"):
+            await site.adapter.submit(site.spec())
+        with pytest.raises(SchedulerUnavailable, match=r"Invalid credential\. Nothing was cancelled"):
+            await site.adapter.cancel(id)

@@ -23,7 +23,7 @@ from fxsched.errors import (
 from fxsched.hosts import CommandResult
 from fxsched.jobs import EndCause, JobId, JobState, JobStatus
 from fxsched_pbs import replies
-from fxsched_pbs.reasons import COULD_NOT_START, waiting
+from fxsched_pbs.reasons import COULD_NOT_START, UNREADABLE, waiting
 from fxsched_pbs.records import Record, read_json, read_text, read_xml
 from fxsched_pbs.replies import (
     check_answer,
@@ -145,12 +145,78 @@ def test_a_qsub_that_lost_its_server_or_was_killed_may_have_made_a_job(of: str, 
 
 
 def test_the_same_number_means_different_things() -> None:
-    """170 is an unknown queue in OpenPBS, and a job that has ended already in Torque."""
+    """170 is an unknown queue in OpenPBS, and a job that has ended already in Torque: only the words tell."""
     assert OPENPBS.row("10-qsub-unknown-queue")["rc"] == TORQUE.row("62-qdel-running-again")["rc"] == 170
 
-    check_cancel(TRQ, ID, CommandResult(170, b"", b"qdel: Request invalid for state of job 7.vm\n"))
-    with pytest.raises(CancelRefused):
-        check_cancel(PBS, ID, CommandResult(170, b"", b"qdel: Unknown queue\n"))
+    for dialect in (PBS, TRQ):
+        check_cancel(dialect, ID, CommandResult(170, b"", b"qdel: Request invalid for state of job 7.vm\n"))
+        with pytest.raises(OutcomeUnknown):
+            check_cancel(dialect, ID, CommandResult(170, b"", b"qdel: Unknown queue\n"))
+
+
+# PBSE_EOF, and what else Torque 6.1 says of a connection that broke: the server may have queued the job before.
+BROKEN = [
+    (67, "End of File"),
+    (10, "Premature End of File"),
+    (210, "Bad DIS based Request Protocol"),
+    (237, "Time out"),
+    (249, "Error writing data to socket"),
+    (250, "Error reading data from socket"),
+    (251, "Socket close detected"),
+    (243, "Error allocating memory - out of memory"),
+]
+
+
+@pytest.mark.parametrize(("number", "words"), BROKEN)
+def test_a_torque_whose_server_was_killed_may_have_the_job(number: int, words: str) -> None:
+    with pytest.raises(OutcomeUnknown, match=words):
+        parse_submit(TRQ, CommandResult(number, b"", f"qsub: submit error ({words})\n".encode()))
+
+
+@pytest.mark.parametrize("dialect", [PBS, TRQ])
+@pytest.mark.parametrize(
+    "stderr",
+    [
+        "qsub: The phase of the moon\n",
+        "qsub: Invalid request MSG=cannot locate new job 35.vm (0 - Success)\n",
+        "qsub: Unauthorized Request, but 35.vm is queued\n",
+        "warning: queue is not enabled for you\nYour job 35 has been submitted\n",
+    ],
+)
+def test_words_that_judge_nothing_or_tell_of_a_job_leave_it_open(dialect: replies.Dialect, stderr: str) -> None:
+    with pytest.raises(OutcomeUnknown):
+        parse_submit(dialect, CommandResult(1, b"", stderr.encode()))
+
+
+LOCAL = [
+    "pbsconf error: pbs conf variables not found: PBS_HOME PBS_EXEC\nqsub: Failed to load configuration parameters!\n",
+    "/opt/pbs/bin/qsub: error while loading shared libraries: libpbs.so.0: cannot open shared object file\n",
+    "auth: error returned: 15029\nNo Permission.\nqsub: cannot connect to server vm (errno=1)\n",
+    "qsub: submit error (trqauthd unable to authenticate)\n",
+    "qsub: submit error (Server busy. Not available threads)\n",
+    "qsub: could not create copy of script /tmp/qsub.x\n",
+]
+
+
+@pytest.mark.parametrize("dialect", [PBS, TRQ])
+@pytest.mark.parametrize("stderr", LOCAL)
+def test_a_client_that_is_broken_has_submitted_nothing(dialect: replies.Dialect, stderr: str) -> None:
+    with pytest.raises(SchedulerUnavailable, match="No job was submitted"):
+        parse_submit(dialect, CommandResult(1, b"", stderr.encode()))
+
+
+def test_what_a_site_s_hook_or_filter_says_is_a_refusal() -> None:
+    torque = b"Ask for less.\nqsub: Your job has been administratively rejected by the queueing system.\n"
+
+    with pytest.raises(SubmitRejected, match="no project given"):
+        parse_submit(PBS, OPENPBS.result("68-hook-reject"))
+    with pytest.raises(SubmitRejected, match="Ask for less"):
+        parse_submit(TRQ, CommandResult(1, torque, b""))
+
+
+def test_all_that_a_qsub_without_an_id_said_is_told() -> None:
+    with pytest.raises(OutcomeUnknown, match=r"the disk is full.*Welcome"):
+        parse_submit(PBS, CommandResult(0, b"Welcome\n", b"qsub: the disk is full\n"))
 
 
 # ── qselect ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -268,6 +334,50 @@ def test_a_wrapped_line_is_put_together() -> None:
 
     assert "PBS_O_PATH=/opt/pbs/bin:/usr/local/bin:/usr/bin:/bin,PBS_O_SHELL=/bin/bash" in record["variable_list"]
     assert record["submit_host"] == "localhost"
+
+
+@pytest.mark.parametrize("value", ["a\nb", "a\n\nb", "a\n\nJob Id: 8.vm\nb", "a\nJob Id: 8.vm\n    job_state = F\n\n"])
+def test_a_value_with_line_feeds_spoils_its_own_job_only(value: str) -> None:
+    odd = f"Job Id: 7.vm\n    Job_Name = a\n    job_state = R\n    submit_args = {value}\n    euser = bob\n\n"
+    good = "Job Id: 8.vm\n    Job_Name = b\n    job_state = R\n    euser = ada\n\n"
+
+    for text in (odd + good, good + odd):
+        found = read_text(text)
+        assert found["7.vm"]["job_state"] == "R"
+        assert (found["8.vm"]["job_name"], found["8.vm"]["job_state"]) == ("b", "R")
+
+
+def test_the_recorded_one_is_read() -> None:
+    record = read_text(TORQUE.row("136-qstat-f-nl")["stdout"])["1088.vm"]
+
+    assert (record["job_state"], record["submit_host"]) == ("H", "vm")
+
+
+@pytest.mark.parametrize("noise", ["Connection closed.\n", "bye", "\n\n<>{}"])
+def test_noise_behind_a_whole_reply_is_no_part_of_it(noise: str) -> None:
+    for read, text in (
+        (read_json, document(OPENPBS.row("26-state-R-xt-json"))),
+        (read_text, OPENPBS.row("26-state-R-f")["stdout"].rstrip("\n") + "\n\n"),
+        (read_xml, TORQUE.row("36-qstat-x")["stdout"]),
+    ):
+        assert read(text + noise) == read(text)
+
+
+def test_a_job_of_which_nothing_can_be_read_lives() -> None:
+    whole = document(OPENPBS.row("26-state-R-xt-json"))
+    for records in (
+        read_json(whole.replace('"Jobs":\t{', '"Jobs":\t{"8.vm": "?",')),
+        read_text("Job Id: 8.vm\n    Job_Name = x\n\n"),
+        read_xml("<Data><Job><Job_Id>8.vm</Job_Id><job_state>\x01<</job_state></Job></Data>"),
+    ):
+        found = parse_status(PBS, JobId("8.vm"), record_of(JobId("8.vm"), records))
+        assert found is not None
+        assert (found.state, found.reason) == (R, UNREADABLE)
+
+
+def test_a_document_that_is_nested_without_end_is_none() -> None:
+    with pytest.raises(ValueError, match="deep"):
+        read_json('{\n"pbs_version":' + "[" * 100_000)
 
 
 def test_of_two_texts_with_one_id_the_living_is_believed() -> None:
@@ -503,6 +613,16 @@ def test_a_list_says_nothing_of_another_server_s_jobs() -> None:
     assert record_of(JobId("284.VM"), {"284.vm": {"a": "b"}}, alone=True) == {"a": "b"}
 
 
+@pytest.mark.parametrize("id", ["284", "284.vm", "284@vm"])
+def test_an_array_and_its_jobs_count_for_the_number(id: str) -> None:
+    parent, ended, lives = {"job_state": "B"}, {"job_state": "X"}, {"job_state": "R"}
+
+    assert record_of(JobId(id), {"284[1].vm": lives, "284[].vm": parent}) == parent
+    assert record_of(JobId(id), {"284[1].vm": ended, "284[2].vm": lives}) == lives
+    assert record_of(JobId("284[1].vm"), {"284[].vm": parent}) is None
+    assert record_of(JobId(id), {"2840[].vm": parent}) is None
+
+
 UNKNOWN = [row for row in JSON if row["rc"] == 153 and len(row["cmd"].split()) < 7 and " -x" not in row["cmd"]]
 
 
@@ -510,16 +630,16 @@ UNKNOWN = [row for row in JSON if row["rc"] == 153 and len(row["cmd"].split()) <
 def test_a_job_is_unknown_where_pbs_names_it(row: dict[str, Any]) -> None:
     asked = JobId(row["cmd"].split()[-1].strip("'"))
 
-    assert says_unknown(PBS, asked, reply(row))
-    assert not says_unknown(PBS, JobId("7.vm"), reply(row))
+    assert says_unknown(asked, reply(row))
+    assert not says_unknown(JobId("7.vm"), reply(row))
 
 
 @pytest.mark.parametrize("name", ["30-qstat-unknown", "32-qstat-x-unknown", "83-qstat-after-keep"])
 def test_so_it_is_in_torque(name: str) -> None:
     asked = JobId(TORQUE.row(name)["cmd"].split()[-1])
 
-    assert says_unknown(TRQ, asked, TORQUE.result(name))
-    assert says_unknown(TRQ, JobId(asked.partition(".")[0]), TORQUE.result(name))
+    assert says_unknown(asked, TORQUE.result(name))
+    assert says_unknown(JobId(asked.partition(".")[0]), TORQUE.result(name))
 
 
 NO_ANSWERS = [row for row in JSON if row["rc"] not in (0, 153)]
@@ -527,7 +647,7 @@ NO_ANSWERS = [row for row in JSON if row["rc"] not in (0, 153)]
 
 @pytest.mark.parametrize("row", NO_ANSWERS, ids=ids(NO_ANSWERS))
 def test_a_failed_question_is_no_answer_whatever_it_printed(row: dict[str, Any]) -> None:
-    assert not says_unknown(PBS, JobId("284.vm"), reply(row))
+    assert not says_unknown(JobId("284.vm"), reply(row))
     with pytest.raises(SchedulerUnavailable, match=r"PBS could not be asked: .{10}"):
         check_answer(PBS, reply(row))
 
@@ -538,10 +658,8 @@ CANCELS = [(of, row) for of, row in recorded("qdel", accepted=False) if len(row[
 
 
 def kind_of_cancel(of: str, row: dict[str, Any]) -> type[FxschedError] | None:
-    if "connect to" in row["stderr"] and "MOM" not in row["stderr"]:
-        return SchedulerUnavailable
-    if row["rc"] == 224:
-        return OutcomeUnknown
+    if "connect to" in row["stderr"]:
+        return OutcomeUnknown if "MOM" in row["stderr"] else SchedulerUnavailable
     over = {"openpbs": (35, 153, 168), "torque": (153, 170)}[of]
     return None if row["rc"] in over else CancelRefused
 
@@ -562,6 +680,22 @@ def test_a_failed_cancel_is_a_refusal_unless_there_was_nothing_left(of: str, row
 @named(recorded("qdel", accepted=True))
 def test_a_cancel_that_worked(of: str, row: dict[str, Any]) -> None:
     check_cancel(DIALECTS[of], ID, reply(row))
+
+
+@pytest.mark.parametrize("dialect", [PBS, TRQ])
+@pytest.mark.parametrize("number", [1, 153, 170, 222, 224])
+def test_what_a_failed_cancel_means_is_in_its_words(dialect: replies.Dialect, number: int) -> None:
+    words = {
+        "Server could not connect to MOM 7.vm": OutcomeUnknown,
+        "Invalid request MSG=job cancel in progress 7.vm": OutcomeUnknown,
+        "The phase of the moon 7.vm": OutcomeUnknown,
+        "Unauthorized Request  7.vm": CancelRefused,
+        "Invalid credential 7.vm": SchedulerUnavailable,
+    }
+    for said, kind in words.items():
+        with pytest.raises(kind) as raised:
+            check_cancel(dialect, ID, CommandResult(number, b"", f"qdel: {said}\n".encode()))
+        assert type(raised.value) is kind
 
 
 # ── anything at all ───────────────────────────────────────────────────────────────────────────────────────────────

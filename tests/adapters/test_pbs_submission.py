@@ -104,6 +104,61 @@ def test_the_administrator_s_own_options_come_last_where_they_win(translate: Cal
     assert translate(JobSpec(token=new_token(), queue="day", native=native))[-4:] == list(native)
 
 
+@BOTH
+@pytest.mark.parametrize(("requeue", "word"), [(False, "n"), (True, "y")])
+def test_whether_a_job_may_run_again_is_always_said(
+    translate: Callable[[JobSpec], list[str]], requeue: bool, word: str
+) -> None:
+    assert options(translate, requeue=requeue)["-r"] == word
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("native", "complaint"),
+    [
+        (("-N", "mine"), "-N 'mine', but the job could not be found again"),
+        (("-hNmine",), "-N 'mine'"),
+        (("-W", "umask=022, Job_Name=mine"), "-W 'umask=022, Job_Name=mine', but"),
+        (("-Wumask=022,Rerunable=y",), "against the setting"),
+        (("-ry",), "-r 'y' against the setting: set requeue"),
+        (("-h", "-r", "y"), "against the setting"),
+        (("-h", "run.sh"), r"'run\.sh', which qsub would take for a script"),
+        (("-h", "--", "/bin/true"), "'/bin/true', which qsub"),
+    ],
+)
+def test_a_native_option_that_would_lose_the_job_or_run_it_again_is_refused(
+    translate: Callable[[JobSpec], list[str]], native: tuple[str, ...], complaint: str
+) -> None:
+    with pytest.raises(SubmitRejected, match=complaint):
+        translate(JobSpec(token=new_token(), native=native))
+
+
+@pytest.mark.parametrize(
+    ("translate", "native"),
+    [
+        (openpbs_options, ("-J", "1-3")),
+        (openpbs_options, ("-hJ1-3",)),
+        (openpbs_options, ("-W", "array_indices_submitted=1-3")),
+        (torque_options, ("-t", "1-3%1")),
+        (torque_options, ("-zt0",)),
+        (torque_options, ("-W", "x=FLAGS:NOQUEUE,job_array_request=1-3")),
+        (torque_options, ("-P", "bob")),
+    ],
+)
+def test_so_is_an_array_or_somebody_else_s_job(
+    translate: Callable[[JobSpec], list[str]], native: tuple[str, ...]
+) -> None:
+    with pytest.raises(SubmitRejected, match="could not be found again"):
+        translate(JobSpec(token=new_token(), native=native))
+
+
+@BOTH
+def test_a_native_option_that_agrees_with_the_setting_is_taken(translate: Callable[[JobSpec], list[str]]) -> None:
+    assert translate(JobSpec(token=new_token(), native=("-r", "n")))[-2:] == ["-r", "n"]
+    assert translate(JobSpec(token=new_token(), native=("-W", "Rerunable=TRUE"), requeue=True))[-1] == "Rerunable=TRUE"
+    assert translate(JobSpec(token=new_token(), native=("-v", "A=-N,B=-t", "-S", "-J")))[-1] == "-J"
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [(1, "00:00:01"), (61, "00:01:01"), (8 * 3600, "08:00:00"), (100 * 3600 + 59, "100:00:59")],
@@ -135,7 +190,7 @@ def test_a_walltime_is_hours_minutes_and_seconds(
     ],
 )
 def test_openpbs_is_asked_for_chunks(members: dict[str, Any], expected: dict[str, str]) -> None:
-    usual = {"-N", "-j", "-o", "-m", "select"}
+    usual = {"-N", "-j", "-o", "-m", "-r", "select"}
 
     found = options(openpbs_options, **members)
 
@@ -182,7 +237,7 @@ def test_openpbs_s_qsub_submits_itself() -> None:
     ],
 )
 def test_torque_is_asked_for_nodes(members: dict[str, Any], expected: dict[str, str]) -> None:
-    usual = {"-N", "-j", "-o", "-m", "nodes"}
+    usual = {"-N", "-j", "-o", "-m", "-r", "nodes"}
 
     found = options(torque_options, **members)
 
@@ -220,7 +275,7 @@ def test_the_script_follows_as_it_is() -> None:
 
 def test_nothing_but_the_two_paths_changes_it() -> None:
     empty = JobSpec(token=new_token(), script=b"true\n", working_directory="/d", output="/o")
-    full = replace(empty, name="x", queue="q", account="a", resources=Resources(cores=4), native=("-r", "n"))
+    full = replace(empty, name="x", queue="q", account="a", resources=Resources(cores=4), native=("-p", "1"))
 
     assert job_script(full) == job_script(empty)
 

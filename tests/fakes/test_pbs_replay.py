@@ -10,6 +10,7 @@ import re
 import shlex
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -296,6 +297,41 @@ def test_holding_and_releasing(make: Callable[..., Pbs], scheduler: str) -> None
     pbs.out("qrls", id)
     pbs.await_state(id, "R")
     assert pbs.run("qhold", "99.vm").returncode == 153
+
+
+def test_a_job_whose_node_was_lost_waits_again_and_keeps_its_exit_status(make: Callable[..., Pbs]) -> None:
+    [row] = captured("openpbs", "69-mom-dead-qstat")
+    [real] = json.loads(row["stdout"])["Jobs"].values()
+    pbs = make("pbs")
+    again, never = pbs.submit("sleep 60"), pbs.submit("sleep 60", "-r", "n")
+    for id in (again, never):
+        pbs.await_state(id, "R")
+    with pbs.cluster as cluster:
+        before = cluster.jobs[1].submitted
+        for node in cluster.settings.nodes:
+            cluster.drain(node.name)
+        for job in list(cluster.jobs.values()):
+            cluster.fail_node(job)
+
+    mine = json.loads(pbs.out("qstat", "-f", "-F", "json", again))["Jobs"][again]
+
+    for name in ("job_state", "Exit_status", "Rerunable", "substate", "comment"):
+        assert mine[name] == real[name]
+    assert mine["ctime"] == time.strftime("%a %b %e %H:%M:%S %Y", time.gmtime(before))
+    assert "Rerunable = False" in pbs.out("qstat", "-x", "-f", never)
+    assert pbs.state(never) == "F"
+
+
+@pytest.mark.parametrize("scheduler", ["pbs", "torque"])
+def test_jobs_are_selected_by_their_owners(make: Callable[..., Pbs], scheduler: str) -> None:
+    pbs = make(scheduler)
+    for number, user in ((1, "ada"), (2, "bob")):
+        pbs.submit("true", "-h", "-N", "same")
+        with pbs.cluster as cluster:
+            cluster.jobs[number].user = user
+
+    assert pbs.out("qselect", "-u", "ada", "-N", "same") == "1.vm\n"
+    assert pbs.out("qselect", "-u", "bob@login1,ada") == "1.vm\n2.vm\n"
 
 
 # ── troubles ──────────────────────────────────────────────────────────────────────────────────────────────────────

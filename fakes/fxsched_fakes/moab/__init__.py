@@ -6,6 +6,8 @@ whose own commands stand beside these. Settings of `extra`, all optional:
     flavour    "maui": no --xml, one word for all holds, and a finished job is forgotten at once
     ids        "own": Moab gives jobs ids of its own, `Moab.24` for the resource manager's 17; else it takes its number
     purge      seconds for which Moab remembers a finished job (300)
+
+A waiting job whose own `extra` has a text under `deferred` was put off by Moab for that reason.
 """
 
 OVER = "slurm"

@@ -11,6 +11,7 @@ from .values import (
     attributes,
     clock,
     date,
+    deferred,
     document,
     element,
     found,
@@ -61,7 +62,7 @@ def _text(cluster: Cluster, job: Job, *, maui: bool) -> str:
     placed = f"NodeCount: {len(job.on)}\nAllocated Nodes:\n" if job.on else ""
     placed += "".join(f"[{name}:{job.cores}]" for name in job.on) + ("\n" if job.on else "")
     return (
-        f"\n\nchecking job {id}\n\nState: {word}\n"
+        f"\n\nchecking job {id}\n\nState: {word}{_effective(job, maui=maui)}\n"
         f"Creds:  user:{job.user}  group:{job.extra.get('group', job.user)}  class:{job.queue}  qos:DEFAULT\n"
         f"WallTime: {clock(ran)} of {clock(limit)}\nSubmitTime: {date(job.submitted)}\n"
         f"  (Time Queued  Total: {clock(queued)}  Eligible: {clock(eligible)})\n\n"
@@ -70,10 +71,22 @@ def _text(cluster: Cluster, job: Job, *, maui: bool) -> str:
         "Network: [NONE]  Memory >= 0  Disk >= 0  Swap >= 0\n"
         f"Opsys: [NONE]  Arch: [NONE]  Features: [NONE]\n{placed}\n\n"
         f"IWD: [NONE]  Executable:  [NONE]\nBypass: 0  StartCount: {1 if job.on else 0}\n"
-        f"PartitionMask: [ALL]\nFlags:       RESTARTABLE\n\n{_reservation(job, id, now)}"
+        f"PartitionMask: [ALL]\nFlags:       RESTARTABLE\n\n{_reservation(job, id, now)}{_holds(job)}"
         f"PE:  {processors(job):.2f}  StartPriority:  {max(1, int(queued // 60))}\n"
         f"{_hindrance(cluster, job, id, word)}\n"
     )
+
+
+def _effective(job: Job, *, maui: bool) -> str:
+    """Maui's own view of a job, where it is another than the resource manager's."""
+    return "  EState: Deferred" if maui and deferred(job) and not job.on else ""
+
+
+def _holds(job: Job) -> str:
+    why = deferred(job)
+    if not why or job.on:
+        return ""
+    return f"job is deferred.  Reason:  {why}\nHolds:    Defer  (hold reason:  {why.split()[0]})\n"
 
 
 def _reservation(job: Job, id: str, now: float) -> str:
@@ -88,6 +101,8 @@ def _hindrance(cluster: Cluster, job: Job, id: str, word: str) -> str:
     """Why it does not run, with the two empty lines that 3.5 puts behind it."""
     if job.on:
         return ""
+    if deferred(job):
+        return f"cannot select job {id} for partition DEFAULT (job hold active)\n\n"
     if word != "Idle":
         return f"cannot select job {id} for partition DEFAULT (non-idle state '{word}')\n\n"
     used = sum(processors(other) for other in cluster.jobs.values() if other.live and other.queue == job.queue)

@@ -35,5 +35,7 @@ def submit(cluster: Cluster, request: Request, variables: Mapping[str, str]) -> 
         "export": "ALL" if request.environment else "NONE",
     }
     words = ["--parsable", *(f"--{name}={value}" for name, value in options.items() if value is not None)]
+    again = {"y": ["--requeue"], "n": ["--no-requeue"]}
+    words += again.get(request.options.get("-r", ""), [])
     words += ["--hold"] * request.held + ["--exclusive"] * request.exclusive
     return sbatch.run(cluster, words + request.words, variables)

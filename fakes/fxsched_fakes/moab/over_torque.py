@@ -20,7 +20,7 @@ def manager_id(job: Job, settings: Settings) -> str:
 
 def submit(cluster: Cluster, request: Request, variables: Mapping[str, str]) -> Reply:
     words = ["-N", request.name]
-    for name in ("-q", "-A", "-j", "-o", "-e", "-d", "-m"):
+    for name in ("-q", "-A", "-j", "-o", "-e", "-d", "-m", "-r"):
         if name in request.options:
             words += [name, request.options[name]]
     for name, value in request.limits.items():

@@ -57,7 +57,12 @@ def queue_of(job: Job) -> str:
         return "completed"
     if job.live:
         return "active"
-    return "blocked" if job.wait in _HOLDS or job.wait in _BLOCKS else "eligible"
+    return "blocked" if job.wait in _HOLDS or job.wait in _BLOCKS or deferred(job) else "eligible"
+
+
+def deferred(job: Job) -> str:
+    """Why Moab has put a job off that it could not start, as in `RMFailure  (cannot start job)`."""
+    return job.extra.get("deferred", "")
 
 
 def state_word(job: Job, *, maui: bool = False) -> str:
@@ -67,7 +72,7 @@ def state_word(job: Job, *, maui: bool = False) -> str:
         return "Suspended"
     if job.live:
         return "Running"
-    held = _HOLDS.get(job.wait, "Idle")
+    held = _HOLDS.get(job.wait, "Deferred" if deferred(job) and not maui else "Idle")
     return "Hold" if maui and held != "Idle" else held
 
 

@@ -8,3 +8,5 @@ COMMANDS = {
     "qhold": "commands:qhold",
     "qrls": "commands:qrls",
 }
+
+REQUEUE_DELAY = 0

@@ -33,7 +33,7 @@ def attributes(job: Job, settings: Settings) -> Attributes:
         "queue": job.queue,
         "server": settings.name,
         "Checkpoint": "u",
-        "ctime": moment(job.submitted),
+        "ctime": moment(float(extra["created"])),
     }
     if extra.get("dependency"):
         values["depend"] = extra["dependency"]
@@ -51,7 +51,7 @@ def attributes(job: Job, settings: Settings) -> Attributes:
         "Output_Path": paths["output"],
         "Priority": 0,
         "qtime": moment(job.submitted),
-        "Rerunable": "True",
+        "Rerunable": str(job.requeueable),
         "Resource_List": _resources(job),
     }
     if job.on and job.started is not None:

@@ -37,6 +37,8 @@ def state(job: Job) -> str:
 
 def exit_status(job: Job) -> int | None:
     """None for a job that never ran. It shows as soon as the job's processes have ended."""
+    if job.state == State.QUEUED and job.attempt:
+        return -20  # its node was lost, and it is to run again
     if job.state != State.ENDED or not job.on:
         return None
     match job.cause:

@@ -30,8 +30,13 @@ def run(cluster: Cluster, arguments: list[str], _: Mapping[str, str], dialect: D
             for job in cluster.jobs.values()
             if (dialect.torque or "x" in options or job.state != State.ENDED)
             and job.name == options.get("N", job.name)
-            and job.user == options.get("u", job.user)
+            and job.user in _users(options.get("u", job.user))
             and job.queue == options.get("q", job.queue)
             and dialect.state(job) in options.get("s", dialect.state(job))
         ]
     return Reply("".join(f"{id}\n" for id in ids))
+
+
+def _users(text: str) -> list[str]:
+    """The names in `ada,bob@login1`; every host will do here."""
+    return [name.partition("@")[0] for name in text.split(",")]

@@ -49,7 +49,9 @@ def run(cluster: Cluster, arguments: list[str], variables: Mapping[str, str], di
             "error": options.get("e", ""),
             "account": options.get("A", ""),
             "directory": options.get("d", ""),
+            "created": str(cluster.now()),
         }
+        job.requeueable = options.get("r", "y") == "y"
         _choose_queue(job, options.get("q", ""), settings, dialect)
         dialect.describe(job, resources, settings)
         _limits(job, settings, dialect)

@@ -32,7 +32,7 @@ def attributes(job: Job, settings: Settings, *, str_of_time: Callable[[float], s
         "queue": job.queue,
         "server": settings.name,
         "Checkpoint": "u",
-        "ctime": str_of_time(job.submitted),
+        "ctime": str_of_time(float(extra["created"])),
     }
     if extra.get("dependency"):
         values["depend"] = extra["dependency"]
@@ -49,7 +49,7 @@ def attributes(job: Job, settings: Settings, *, str_of_time: Callable[[float], s
         "Output_Path": paths["output"],
         "Priority": 0,
         "qtime": str_of_time(job.submitted),
-        "Rerunable": "True",
+        "Rerunable": str(job.requeueable),
         "Resource_List": _resources(job),
         "Variable_List": f"PBS_O_QUEUE={job.queue},PBS_O_LOGNAME={job.user},PBS_O_WORKDIR={directory}",
         "euser": job.user,

@@ -17,6 +17,7 @@ def trouble(kind: str, command: str, arguments: list[str]) -> Reply:
     if kind in words:
         text, rc = words[kind]
         if command == "qsub":
+            text, rc = ("End of File", 67) if kind == "time-out" else (text, rc)  # seen of a server that was killed
             return Reply(err=f"qsub: submit error ({text})\n", rc=rc)
         id = f" {arguments[-1]}" if arguments and command == "qdel" else ""
         return Reply(err=f"{command}: {text}{id}\n", rc=rc)
