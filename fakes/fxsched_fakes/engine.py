@@ -191,6 +191,10 @@ class Cluster:
         job.cause, job.kill_at = cause, None
         self._finish(job, 0, 0, self.now())
 
+    def lose_node(self, job: Job) -> None:
+        """Its node fails: it is queued again if it may be, else it has ended."""
+        self.end(job, Cause.REQUEUED if job.requeueable else Cause.NODE_FAILURE)
+
     def forget(self, job: Job) -> None:
         """Drops an ended job from memory; with accounting on, its record is kept."""
         if self.settings.accounting:

@@ -8,4 +8,5 @@ COMMANDS = {
     "bkill": "signals:kill",
     "bstop": "signals:stop",
     "bresume": "signals:resume",
+    "badmin": "badmin:run",
 }
