@@ -143,6 +143,67 @@ def test_a_path_changes_at_dollar_signs_and_may_not_hold_a_comma(place: Place) -
     assert "can't resolve hostname" in place.run("qsub", "-o", "/x:y", stdin="true\n").stderr
 
 
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("a\nb", "Return not allowed in objectname"),
+        ("a\tb", "Tabulator not allowed in objectname"),
+        ("a/b:c", "Slash ('/') not allowed in objectname"),
+        ("a?b", "Questionmark ('?') not allowed in objectname"),
+        ("a\\b", "Backslash ('\\') not allowed in objectname"),
+        ("none", 'Keyword ("NONE") not allowed as objectname'),
+        ("1a", 'denied: "1a" is not a valid object name (cannot start with a digit)'),
+    ],
+)
+def test_a_name_that_is_none_is_refused_in_the_words_of_its_source(place: Place, name: str, words: str) -> None:
+    """``verify_str_key`` in Grid Engine's ``sge_utility.c``."""
+    done = place.run("qsub", "-N", name, stdin="true\n")
+
+    assert [done.returncode, done.stdout, done.stderr] == [1, "", f"Unable to run job: {words}\nExiting.\n"]
+
+
+def test_a_job_that_may_run_nowhere_is_warned_of_with_exit_code_1_and_is_there(place: Place) -> None:
+    with place.cluster as cluster:
+        cluster.settings.extra = {"no_access": "yes"}
+        cluster.save_settings()
+
+    done = place.run("qsub", "-terse", "-h", "-N", "x", stdin="true\n")
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        f"Unable to run job: warning: {ME} your job is not allowed to run in any queue\n"
+        'Your job 1 ("x") has been submitted\nExiting.\n'
+    )
+    assert place.state("1") == "hqw"
+
+
+def test_an_array_is_one_job_to_qsub_and_qdel_and_several_tasks_to_qstat_and_qacct(place: Place) -> None:
+    shown = place.submit("sleep 60", "-N", "arr", "-t", "1-6:2")
+    array, _, tasks = shown.partition(".")
+    assert tasks == "1-6:2"
+    place.until(array, "r")
+
+    text = place.out("qstat", "-xml", "-u", "$user", "-s", "az")
+    assert re.findall(r"<tasks>(\d+)</tasks>", text) == ["1", "3", "5"]
+    assert set(tags(text)) <= set(tags(SGE.row("08-qstat-array-dep-xml")["stdout"]))
+    details = place.out("qstat", "-xml", "-j", array)
+    assert (details.count("<JB_job_number>"), details.count("<JAT_task_number>")) == (1, 3)
+    assert "<RN_max>6</RN_max>" in details
+    assert place.out("qdel", array).splitlines() == [
+        f"{ME} has registered the job-array task {array}.{task} for deletion" for task in (1, 3, 5)
+    ]
+    assert [fields(record)["taskid"] for record in place.out("qacct", "-j", array).split("=" * 62)[1:]] == list("135")
+
+
+def test_whether_a_job_may_run_again_is_in_its_details(place: Place) -> None:
+    restart = {
+        option: re.findall(r"<JB_restart>(\d)<", place.out("qstat", "-xml", "-j", place.submit("true", "-h", *words)))
+        for option, words in {"none": (), "y": ("-r", "y"), "n": ("-r", "n")}.items()
+    }
+
+    assert restart == {"none": ["0"], "y": ["1"], "n": ["2"]}
+
+
 # ── qstat ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -214,6 +275,7 @@ def test_details_have_only_elements_of_the_recording_and_its_notes(place: Place)
         ("exit 3", (), "06-qacct-j-failed"),
         ("kill -9 $$", (), "09-qacct-kill9"),
         ("sleep 60", ("-l", "h_rt=1"), "09-qacct-h_rt"),
+        ("kill -9 $$", ("-r", "y"), "09-qacct-kill9"),
         ("exit 100", (), "09-qacct-exit100"),
         ("true", ("-wd", "/nosuch"), "06-qacct-j-errstate"),
         ("true", ("-o", ":/nosuch/x"), "09-qacct-badoutput"),
