@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from fxsched.adapter import Ability, Adapter
 from fxsched.errors import InvalidRequest, PartlyUnavailable, SchedulerUnavailable, SubmitRejected
 from fxsched.jobs import JobId, JobState, JobStatus
+from fxsched_lsf.reasons import MEMORY
 from fxsched_lsf.replies import (
     NAMES,
     answered,
@@ -23,6 +24,7 @@ from fxsched_lsf.replies import (
     check_history,
     has_no_history,
     lacks_columns,
+    most_memory,
     parse_history_names,
     parse_names,
     parse_submit,
@@ -85,6 +87,7 @@ class LsfAdapter(Adapter):
     _old: bool = False
     _asked: bool = False
     _unit: str | None = None
+    _most: str | None = None
 
     async def submit(self, spec: JobSpec) -> JobId:
         """Run bsub with the script on standard input."""
@@ -124,6 +127,9 @@ class LsfAdapter(Adapter):
             partly = PartlyUnavailable(str(error))
             partly.answers = found
             raise partly from error
+        if any(status.reason == MEMORY for status in found.values()):
+            reason = await self._why_memory()
+            found = {id: replace(s, reason=reason) if s.reason == MEMORY else s for id, s in found.items()}
         return {id: found.get(id) or JobStatus(id=id, state=JobState.GONE, source="bjobs") for id in ids}
 
     async def cancel(self, id: JobId, token: Token | None = None) -> None:
@@ -170,6 +176,15 @@ class LsfAdapter(Adapter):
         past = await self._bhist(*logs, "-l", *ids) if ids else None
         known = parse_history(past, datetime.now(UTC)) if past else {}
         return {id: known[id] for id in ids if id in known}
+
+    async def _why_memory(self) -> str:
+        """Return why a job waits for memory: LSF lets one wait that asks for more than there is, so that is told."""
+        if self._most is None:
+            try:
+                self._most = most_memory(await self._ask("lshosts", "-w"))
+            except SchedulerUnavailable:
+                return MEMORY
+        return f"{MEMORY[:-1]}; the largest node has {self._most}B." if self._most else MEMORY
 
     async def _ask_unit(self) -> str:
         """Return the unit in which LSF counts memory. Wrong by its factor, a limit would be none, or end every job."""

@@ -33,6 +33,7 @@ _WIDE_ROW: Final = re.compile(rf"^(\d+) .* (\S+) +{WHEN}\s*$", re.ASCII)
 _HISTORY_ROW: Final = re.compile(r"^(\d+)(?:\[\d+\])? +\S+ +(\S+)(?: +\d+){7}\s*$", re.ASCII)
 _ODD_ROW: Final = re.compile(r"^(\d+)\b.*?(\S*\.[a-z2-7]{20})(?:\[\d+\])?(?= |$)", re.ASCII)
 _CUT: Final = re.compile(r"^\d[^\n]*\Z", re.MULTILINE)
+_SIZE: Final = re.compile(r"\d{1,15}(\.\d+)?[KMGT]", re.ASCII)
 _INDEX: Final = re.compile(r"\[[^\[\]]*\]$")
 
 # These come before anything is sent.
@@ -231,6 +232,17 @@ def has_no_history(error: SchedulerUnavailable) -> bool:
     if error.__cause__ is None:
         return bool(_NO_HISTORY.search(str(error)))
     return isinstance(error.__cause__, CommandNotFound)
+
+
+def most_memory(result: CommandResult) -> str:
+    """Return the size of the largest memory in ``lshosts -w``, as it is written there; nothing if none is told."""
+    words = result.text.split("\n", 1)[0].split()
+    if result.exit_code or "maxmem" not in words:
+        return ""
+    column = words.index("maxmem")
+    rows = (line.split() for line in result.text.splitlines()[1:])
+    sizes = [row[column] for row in rows if len(row) > column and _SIZE.fullmatch(row[column])]
+    return max(sizes, key=lambda size: float(size[:-1]) * 1024.0 ** "KMGT".index(size[-1]), default="")
 
 
 def unit_of(result: CommandResult) -> str | None:

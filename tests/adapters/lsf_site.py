@@ -17,7 +17,7 @@ class FakeLsf(FakeSite):
 
     scheduler = "lsf"
     kind = LsfAdapter
-    commands = ("bsub", "bjobs", "bkill", "bhist", "badmin")
+    commands = ("bsub", "bjobs", "bkill", "bhist", "badmin", "lshosts")
 
     refusal = ({"queue": "nosuch"}, "nosuch: No such queue")
     held: ClassVar[dict[str, Any]] = {"native": ("-H",)}

@@ -323,6 +323,24 @@ async def test_a_unit_that_lsf_does_not_tell_now_is_not_guessed(home: Path) -> N
     assert await lsf.submit(resources=Resources(memory=MIB))
 
 
+async def test_a_job_that_asks_for_more_memory_than_any_node_has_waits_and_is_told_so(lsf: FakeLsf) -> None:
+    """LSF takes it, and lets it wait for ever."""
+    lsf.adapter = lsf.connect(unit_for_limits="MB")
+    ids = [await lsf.submit(resources=Resources(memory=900 * 1024 * MIB)) for _ in range(2)]
+
+    for id in ids:
+        status = await lsf.status(id)
+        assert (status.state, status.reason) == (
+            JobState.QUEUED,
+            "Waiting for free memory; the largest node has 64000MB.",
+        )
+    assert len(faults.calls(lsf.simulation.directory, "lshosts")) == 1
+
+    with lsf.faults({"command": "lshosts", "fault": "down"}):
+        lsf.adapter = lsf.connect()
+        assert (await lsf.status(ids[0])).reason == "Waiting for free memory."
+
+
 async def test_a_job_over_its_memory_was_not_cancelled(lsf: FakeLsf) -> None:
     """In the older family, both end with INT."""
     lsf.adapter = lsf.connect(unit_for_limits="MB")

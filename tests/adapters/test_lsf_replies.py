@@ -21,6 +21,7 @@ from fxsched_lsf.replies import (
     check_cancel,
     check_history,
     lacks_columns,
+    most_memory,
     parse_history_names,
     parse_names,
     parse_submit,
@@ -774,6 +775,24 @@ def test_a_cancel_that_is_denied_with_exit_code_0_is_refused_all_the_same() -> N
     check_cancel(JobId("7"), said(banner))
 
 
+# ── the largest memory ────────────────────────────────────────────────────────────────────────────────────────────
+
+HOSTS = """\
+HOST_NAME                       type       model  cpuf ncpus maxmem maxswp server RESOURCES
+a                              LINUX      PC6000 116.1     8 15938M  2047M    Yes ()
+b                              LINUX      PC6000 116.1     8  62.9G  2047M    Yes (mg)
+c                            UNKNOWN     UNKNOWN   1.0     -      -      -    Yes ()
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "rc", "size"),
+    [(HOSTS, 0, "62.9G"), (HOSTS, 255, ""), (HOSTS.replace("maxmem", "most"), 0, ""), (HOSTS[:92], 0, ""), ("", 0, "")],
+)
+def test_the_largest_memory_is_read_where_lsf_tells_it(text: str, rc: int, size: str) -> None:
+    assert most_memory(said(text, rc=rc)) == size
+
+
 # ── its unit ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -799,7 +818,8 @@ def test_the_unit_of_limits_is_what_lsf_says(text: str, unit: str | None) -> Non
     ("text", "expected"),
     [
         ("Not enough job slot(s): 1 host;", reasons.RESOURCES),
-        ("Job requirements for reserving resource (mem) not satisfied: 3 hosts;", reasons.RESOURCES),
+        ("Job requirements for reserving resource (mem) not satisfied: 3 hosts;", "Waiting for free memory."),
+        ("Job requirements for reserving resource (swp) not satisfied: 3 hosts;", reasons.RESOURCES),
         ("Job slot limit reached: 12 hosts;", reasons.RESOURCES),
         ("The user has reached his/her job slot limit;", reasons.USER_LIMIT),
         ("User has reached the per-user job slot limit of the queue;", reasons.USER_LIMIT),

@@ -9,4 +9,5 @@ COMMANDS = {
     "bstop": "signals:stop",
     "bresume": "signals:resume",
     "badmin": "badmin:run",
+    "lshosts": "lshosts:run",
 }

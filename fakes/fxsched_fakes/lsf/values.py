@@ -65,7 +65,11 @@ def word(job: Job) -> str:
 def waits_for(job: Job, settings: Settings) -> str:
     """Why, and on how many hosts."""
     number = len(settings.nodes)
-    return f"{_REASONS.get(job.wait, 'New job is waiting for scheduling')}: {number} host{'s' if number > 1 else ''}"
+    reason = _REASONS.get(job.wait, "New job is waiting for scheduling")
+    impossible = job.memory > max(node.memory for node in settings.nodes)
+    if impossible and job.wait in (Wait.RESOURCES, Wait.NODES_AWAY):  # LSF lets it wait for ever
+        reason = "Job's requirements for reserving resource (mem) not satisfied"
+    return f"{reason}: {number} host{'s' if number > 1 else ''}"
 
 
 def exit_code(job: Job) -> int | None:
