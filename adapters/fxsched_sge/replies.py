@@ -87,6 +87,14 @@ _REFUSED: Final = (
     "Can only specify",
     "Numerical value invalid",
     "invalid hostname",
+    "must be an unsigned integer",
+    "ust be an integer",
+    "Wrong ",
+    "Invalid ",
+    "Range specifier",
+    "Negative or zero step",
+    "Complex attribute",
+    "rejected job",  # a JSV did
 )
 _MAY_NOT_DELETE: Final = re.compile(r"necessary privileges|denied|permission", re.IGNORECASE)
 _HELD_NOTE: Final = "Job is in hold state"

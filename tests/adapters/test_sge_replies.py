@@ -89,8 +89,9 @@ def test_a_qsub_that_ended_well_without_an_id_may_have_made_a_job(stdout: bytes)
 
 
 NOT_REACHED = {"21-down-qsub"}
-UNSURE = {"03-name-space", "03-name-unicode"}
-"""Names that our jobs never have. What qsub says of them, it also says when the qmaster's answer is lost."""
+UNSURE = {"03-name-space", "03-name-unicode", "41-qsub-warned", "41-qsub-warned-array", "41-qsub-warned-plain"}
+"""Names that our jobs never have: what qsub says of them, it also says when the qmaster's answer is lost. And warnings
+with which it submits all the same."""
 
 
 @pytest.mark.parametrize(
@@ -124,11 +125,7 @@ def test_a_qsub_that_lost_its_qmaster_or_its_life_may_have_made_a_job(code: int,
         parse_submit(CommandResult(code, stdout, stderr))
 
 
-WARNED = b"""\
-Unable to run job: warning: bob's job is not allowed to run in any queue
-Your job 2 ("desk.abcdefghijklmnopqrst") has been submitted
-Exiting.
-"""
+WARNED = SGE.result("41-qsub-warned").stderr
 
 
 @pytest.mark.parametrize(
@@ -137,7 +134,8 @@ Exiting.
         (b"", WARNED),
         (WARNED, b""),
         (WARNED, b"Unable to run job: denied: something\nExiting.\n"),
-        (b"", WARNED.replace(b"Your job 2", b"Your job-array 2.1-3:1")),
+        (b"", SGE.result("41-qsub-warned-array").stderr),
+        (b"", SGE.result("41-qsub-warned-plain").stderr),
     ],
 )
 def test_a_qsub_that_says_that_it_submitted_did_whatever_its_exit_code(stdout: bytes, stderr: bytes) -> None:
@@ -411,6 +409,9 @@ ENDS = {
     "09-qacct-exit99": (EndCause.CANCELLED, 99, None),
     "09-qacct-badinterp": (EndCause.FAILED, None, None),
     "09-qacct-badoutput": (EndCause.FAILED, None, None),
+    "40-qacct-s_rt": (EndCause.WALLTIME, None, 10),
+    "40-qacct-s_rt-trapped": (EndCause.WALLTIME, None, 15),
+    "40-qacct-s_vmem": (EndCause.FAILED, None, 11),
     "33-qacct-done": (EndCause.FAILED, 3, None),
     "33-qacct-killed": (EndCause.CANCELLED, None, 9),
     "33-qacct-overtime": (EndCause.WALLTIME, None, 9),

@@ -36,12 +36,15 @@ def run(cluster: Cluster, arguments: list[str], _: Mapping[str, str]) -> Reply:
                 answer += f'{me} - you do not have the necessary privileges to delete the job "{word}"\n'
                 rc = 1
             else:
-                answer += "".join(_delete(cluster, job, me) for job in jobs)
+                waits = all(job.state == State.QUEUED for job in jobs)
+                answer += "".join(dict.fromkeys(_delete(cluster, job, me, whole=waits) for job in jobs))
     return Reply(answer, rc=rc)
 
 
-def _delete(cluster: Cluster, job: Job, me: str) -> str:
-    kind, id = ("job-array task", f"{number(job)}.{task(job)}") if task(job) else ("job", str(job.id))
+def _delete(cluster: Cluster, job: Job, me: str, *, whole: bool) -> str:
+    """An array of which nothing has started is deleted as one job."""
+    one = task(job) and not whole
+    kind, id = ("job-array task", f"{number(job)}.{task(job)}") if one else ("job", str(number(job)))
     if parked(job):
         job.extra["deleted"] = "yes"
     elif job.state == State.QUEUED:

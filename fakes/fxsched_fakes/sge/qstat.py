@@ -60,9 +60,17 @@ def _is_chosen(job: Job, options: Mapping[str, str]) -> bool:
 
 
 def _order(jobs: list[Job]) -> tuple[list[Job], list[Job]]:
+    """What runs, and what does not, as rows: all tasks of an array that wait are in one."""
     live = [job for job in jobs if job.live]
     waiting = sorted((job for job in jobs if not job.live and not values.over(job)), key=lambda job: bool(job.held))
-    return live, [*waiting, *(job for job in jobs if values.over(job))]
+    first = {(values.number(job), values.letters(job)): job for job in reversed(waiting)}
+    rows = [job for job in waiting if first[values.number(job), values.letters(job)] is job]
+    for row in rows:
+        tasks = [values.task(job) for job in waiting if values.number(job) == values.number(row) and values.task(job)]
+        if tasks:
+            step = row.extra["tasks"].partition(":")[2]
+            row.extra["shown"] = f"{tasks[0]}-{tasks[-1]}:{step}" if len(tasks) > 1 else tasks[0]
+    return live, [*rows, *(job for job in jobs if values.over(job))]
 
 
 def _priority(job: Job) -> str:
@@ -89,8 +97,12 @@ def _row(job: Job) -> str:
         moment: values.iso(values.shown_time(job)),
         "queue_name": values.instance(job),
         "slots": str(values.slots(job)),
-    } | ({"tasks": values.task(job)} if values.task(job) else {})
+    } | ({"tasks": _tasks(job)} if values.task(job) else {})
     return f'    <job_list state="{kind}">\n{_elements(fields, 6)}    </job_list>\n'
+
+
+def _tasks(job: Job) -> str:
+    return values.task(job) if job.live else job.extra.get("shown", values.task(job))
 
 
 def _elements(fields: Mapping[str, str], indent: int) -> str:
@@ -107,7 +119,7 @@ def _table(jobs: list[Job]) -> str:
         name = os.fsdecode(os.fsencode(job.name)[:10])
         lines.append(
             f"{values.number(job):>7} {_priority(job)} {name:<10} {job.user[:12]:<12} {values.letters(job):<5} {at}"
-            f" {values.instance(job)[:30]:<30} {values.slots(job):>5} {values.task(job):<7}\n"
+            f" {values.instance(job)[:30]:<30} {values.slots(job):>5} {_tasks(job):<7}\n"
         )
     return "".join(lines)
 

@@ -56,7 +56,7 @@ def run(cluster: Cluster, arguments: list[str], variables: Mapping[str, str]) ->
     shown = f"{number(job)}.{job.extra['tasks']}" if "tasks" in job.extra else str(job.id)
     said = f'Your job{"-array" if "tasks" in job.extra else ""} {shown} ("{job.name}") has been submitted\n'
     if not access:  # it is accepted all the same
-        raise refused(f"warning: {job.user} your job is not allowed to run in any queue\n{said.strip()}")
+        raise refused(f"warning: {job.user}'s job is not allowed to run in any queue\n{said.strip()}")
     answer = f"{shown}\n" if "terse" in options else said
     return Reply(answer, warnings)
 
@@ -66,8 +66,13 @@ def _tasks(job: Job, options: dict[str, list[str]]) -> list[Job]:
     if "t" not in options:
         return [job]
     found = re.fullmatch(r"(\d+)(?:-(\d+)(?::(\d+))?)?", options["t"][0])
-    if not found or not int(found[1]):
-        raise refused("ERROR! -t option: invalid task range")
+    if not found:
+        text = options["t"][0]
+        raise CommandError(
+            f'qsub: Numerical value invalid!\nThe initial portion of string "{text}" contains no decimal number\n', 7
+        )
+    if not int(found[1]):
+        raise refused("job rejected: 0 is an invalid task id")
     first, last, step = int(found[1]), int(found[2] or found[1]), int(found[3] or 1)
     tasks = f"{first}-{last}:{step}"
     return [

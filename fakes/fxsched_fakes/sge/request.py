@@ -15,7 +15,7 @@ _COMPLEXES = frozenset({"h_rt", "s_rt", "h_vmem", "mem_free", "gpu", "exclusive"
 # In the order in which verify_str_key() of Grid Engine looks for them in a name; then the names that it keeps.
 _FORBIDDEN = {
     "\n": "Return",
-    "\t": "Tabulator",
+    "\t": "Tab",
     "\r": "Carriage return",
     "/": "Slash ('/')",
     ":": "Colon (':')",
