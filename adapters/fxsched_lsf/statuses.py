@@ -121,7 +121,7 @@ def parse_columns(result: CommandResult, now: datetime) -> dict[JobId, JobStatus
             term=term,
             reasons=pending.split(";"),
             nodes=tuple(dict.fromkeys(re.sub(r"^\d+\*", "", host) for host in hosts.split(":") if host)),
-            submitted=_time(_TIME.match(submitted), now),
+            submitted=_exact_time(_TIME.match(submitted), now),
             started=_time(_TIME.match(started), now),
             ended=_time(_TIME.match(ended), now),
         )
@@ -308,6 +308,11 @@ def _code(text: str) -> int | None:
 def _value(text: str) -> str:
     text = text.strip()
     return "" if text == "-" else text
+
+
+def _exact_time(found: re.Match[str] | None, now: datetime) -> datetime | None:
+    """Return a time that has its seconds: a submit time proves whose an id is, and other commands show them."""
+    return _time(found, now) if found and found["second"] else None
 
 
 def _time(found: re.Match[str] | None, now: datetime) -> datetime | None:

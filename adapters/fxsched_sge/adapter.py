@@ -137,11 +137,15 @@ class GridEngineAdapter(Adapter):
         return replies.parse_names(await self._list())
 
     async def _look_closer(self, found: dict[JobId, JobStatus], ids: frozenset[JobId]) -> None:
-        """Ask for what the list does not show, and why jobs wait or were parked."""
+        """Ask for what the list does not show, and why jobs wait or were parked.
+
+        Of a job that runs, the list has no submit time: where its name is not ours any more, that tells whose it is.
+        """
         waiting = [id for id, s in found.items() if s.state in (JobState.QUEUED, JobState.HELD)]
         parked = [id for id in waiting if replies.parked_status(found[id])]
         explained = waiting if self.options.explain and len(waiting) <= EXPLAINED else parked
-        wanted = sorted({*(ids - found.keys()), *explained})
+        renamed = [id for id, s in found.items() if s.submitted_at is None and token_of(s.name) is None]
+        wanted = sorted({*(ids - found.keys()), *explained, *renamed})
         known: dict[JobId, replies.Detail] = {}
         for begin in range(0, len(wanted), CHUNK):
             known |= await self._details(wanted[begin : begin + CHUNK])
@@ -156,6 +160,8 @@ class GridEngineAdapter(Adapter):
         for id, detail in known.items():
             if id in ids and id not in found:
                 found[id] = replies.status_from(detail)
+            elif id in renamed:
+                found[id] = replace(found[id], submitted_at=detail.submitted_at)
             elif id in explained and not found[id].reason:
                 reason = replies.why_it_waits(found[id], detail, held_by_user=id in user_holds)
                 found[id] = replace(found[id], reason=reason)
@@ -207,7 +213,8 @@ class GridEngineAdapter(Adapter):
             return {}
         known = replies.parse_details(replies.details(await self._ask("qstat", "-xml", "-j", which)))
         owner = await self._me() if known else ""
-        return {id: detail for id, detail in known.items() if detail.owner == owner}  # qstat -j shows everybody's
+        # It shows everybody's. Of one whose owner is not told, it is not known that it is somebody else's.
+        return {id: detail for id, detail in known.items() if detail.owner in ("", owner)}
 
     async def _me(self) -> str:
         """Return what the user is called whose jobs these are: the one that the commands run as on the host."""

@@ -451,6 +451,7 @@ def test_a_row_without_seconds_and_year_has_the_last_such_day() -> None:
     text = "261871^DONE^-^-^Mar  3 16:46^Mar  3 16:46^Mar  3 16:47^n1^-^x\n"
 
     assert read(text).ended_at == datetime(2026, 3, 3, 16, 47, tzinfo=UTC)
+    assert read(text).submitted_at is None  # it would contradict the one with seconds, which bhist shows
 
 
 def test_a_bad_row_spoils_itself_alone_and_is_alive() -> None:

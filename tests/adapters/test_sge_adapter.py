@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -347,6 +348,24 @@ async def test_one_command_tells_of_all_jobs_that_run() -> None:
     await adapter.status(frozenset([JobId("10")]))
 
     assert commands(adapter) == [("qstat", "-xml", "-u", "$user", "-s", "az")]
+
+
+async def test_a_running_job_that_is_not_called_ours_any_more_takes_one_more_for_its_submit_time() -> None:
+    """Its name does not tell whose it is; when it was submitted does."""
+    renamed = LIST.stdout.replace(b"all.abcdefghijklmnop2345", b"mine"), SEVERAL.stdout
+    adapter = scripted({"qstat": qstat(*(CommandResult(0, text, b"") for text in renamed))})
+
+    status = (await adapter.status(frozenset([JobId("10")])))[JobId("10")]
+
+    assert (status.state, status.name) == (JobState.RUNNING, "mine")
+    assert status.submitted_at == datetime.fromtimestamp(1795378568, UTC)
+
+
+async def test_a_job_of_which_it_is_not_told_whose_it_is_is_not_gone() -> None:
+    unowned = CommandResult(0, SEVERAL.stdout.replace(b"<JB_owner>carol</JB_owner>", b""), b"")
+    adapter = scripted({"qstat": qstat(NO_JOBS, unowned), "qacct": NO_RECORD})
+
+    assert (await adapter.status(frozenset([JobId("10")])))[JobId("10")].state is JobState.RUNNING
 
 
 async def test_a_waiting_job_takes_one_more_and_a_held_one_yet_one_more() -> None:
