@@ -14,7 +14,13 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from fxsched.adapter import Ability, Adapter
-from fxsched.errors import InvalidRequest, PartlyUnavailable, SchedulerUnavailable, SubmitRejected
+from fxsched.errors import (
+    CommandNotFound,
+    InvalidRequest,
+    PartlyUnavailable,
+    SchedulerUnavailable,
+    SubmitRejected,
+)
 from fxsched.jobs import JobId, JobState, JobStatus
 from fxsched_lsf.reasons import MEMORY
 from fxsched_lsf.replies import (
@@ -191,7 +197,11 @@ class LsfAdapter(Adapter):
         if self._unit is None:
             self._unit = self.options.unit_for_limits
         if self._unit is None and await self._is_modern():
-            self._unit = unit_of(await self._ask("badmin", "showconf", "mbd"))
+            try:
+                self._unit = unit_of(await self._ask("badmin", "showconf", "mbd"))
+            except SchedulerUnavailable as error:
+                if not isinstance(error.__cause__, CommandNotFound):
+                    raise
         if self._unit is None:
             raise SubmitRejected(
                 "memory is asked for, but this LSF does not tell the unit in which it counts memory: set "

@@ -246,11 +246,18 @@ def most_memory(result: CommandResult) -> str:
 
 
 def unit_of(result: CommandResult) -> str | None:
-    """Return the unit that ``badmin showconf mbd`` names for limits, "unset" where it names none; None: no answer.
+    """Return the unit that ``badmin showconf mbd`` names for limits, "unset" where it names none; None: it cannot tell.
 
     Source: IBM's documents of LSF 10.1. volclava's badmin has no such command.
+
+    Raises:
+        SchedulerUnavailable: LSF could not be reached.
     """
-    if result.exit_code or not re.search(r"^MBD configuration at ", result.text, re.MULTILINE):
+    words = _words(result)
+    if result.exit_code and any(sign in words for sign in (*_NOT_TAKEN, *_MAYBE_TAKEN)):
+        raise SchedulerUnavailable(f"LSF could not be asked: {words}")
+    listed = re.search(r"^MBD configuration at ", result.text, re.MULTILINE)
+    if result.exit_code or (result.stdout and not listed):  # a dry run gives no answer, and that is not held against it
         return None
     found = re.search(r"^\s*LSF_UNIT_FOR_LIMITS\s*=\s*\"?([KMGTPE])B?\b", result.text, re.MULTILINE | re.IGNORECASE)
     return f"{found[1].upper()}B" if found else "unset"

@@ -316,8 +316,12 @@ async def test_lsf_is_asked_for_its_unit_once(home: Path, unit: str | None, limi
 async def test_a_unit_that_lsf_does_not_tell_now_is_not_guessed(home: Path) -> None:
     lsf = FakeLsf(home, dialect="modern")
 
-    with lsf.faults({"command": "badmin", "fault": "down"}), pytest.raises(SubmitRejected, match="unit_for_limits"):
+    with lsf.faults({"command": "badmin", "fault": "down"}), pytest.raises(SchedulerUnavailable, match="refused by"):
         await lsf.adapter.submit(lsf.spec(resources=Resources(memory=MIB)))
+    without = lsf.connect()
+    without.options.commands["badmin"] = "/no/badmin"
+    with pytest.raises(SubmitRejected, match="unit_for_limits"):
+        await without.submit(lsf.spec(resources=Resources(memory=MIB)))
 
     assert lsf.submissions() == 0
     assert await lsf.submit(resources=Resources(memory=MIB))

@@ -803,8 +803,8 @@ def test_the_largest_memory_is_read_where_lsf_tells_it(text: str, rc: int, size:
         ("MBD configuration at Fri\n\tLSF_UNIT_FOR_LIMITS = GB\n", "GB"),
         ('MBD configuration at Fri\n\tLSB_X=1\n\tLSF_UNIT_FOR_LIMITS="m"\n', "MB"),
         ("Welcome\nMBD configuration at Fri\n\tLSB_X=1\n", "unset"),
-        ("", None),
         ("Welcome\n", None),
+        ("LSF_UNIT_FOR_LIMITS=GB\n", None),
     ],
 )
 def test_the_unit_of_limits_is_what_lsf_says(text: str, unit: str | None) -> None:
