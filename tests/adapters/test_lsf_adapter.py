@@ -413,9 +413,15 @@ async def test_somebody_else_s_job_of_that_name_is_none_of_ours(lsf: FakeLsf) ->
 
 
 @pytest.mark.parametrize(("requeue", "state"), [(False, JobState.ENDED), (True, JobState.QUEUED)])
+@pytest.mark.parametrize(
+    "settings",
+    [{"dialect": "volclava"}, {"dialect": "modern"}, {"dialect": "modern", "extra": {"rerunnable": "yes"}}],
+    ids=["volclava", "modern", "rerunnable queue"],
+)
 async def test_a_job_whose_node_fails_runs_again_only_if_that_was_asked_for(
-    lsf: FakeLsf, requeue: bool, state: JobState
+    home: Path, settings: dict[str, Any], requeue: bool, state: JobState
 ) -> None:
+    lsf = FakeLsf(home, **settings)
     id = await lsf.submit(requeue=requeue)
     await lsf.until(id, JobState.RUNNING)
 
@@ -423,6 +429,7 @@ async def test_a_job_whose_node_fails_runs_again_only_if_that_was_asked_for(
         simulation.lose_node(simulation.jobs[int(id)])
 
     assert (await lsf.status(id)).state is state
+    await lsf.end_jobs()
 
 
 # ── what goes wrong ───────────────────────────────────────────────────────────────────────────────────────────────

@@ -855,6 +855,8 @@ def test_no_text_makes_a_reader_fail(text: str) -> None:
     for read in (parse_columns, parse_paragraphs, parse_history):
         read(reply, NOW)
     parse_history_names(reply)
-    for check in (parse_submit, parse_names):
+    most_memory(reply)
+    unit_of(reply)
+    for check in (parse_submit, parse_names, check_history, lambda reply: check_cancel(JobId("7"), reply)):
         with suppress(FxschedError):
             check(reply)

@@ -233,9 +233,11 @@ async def test_an_array_of_the_user_s_own_is_one_job_that_lives_as_long_as_one_o
 
 
 @pytest.mark.parametrize(("requeue", "state"), [(False, JobState.ENDED), (True, JobState.QUEUED)])
+@pytest.mark.parametrize("extra", [{}, {"rerun": "yes"}], ids=["plain queue", "rerun queue"])
 async def test_a_job_whose_node_fails_runs_again_only_if_that_was_asked_for(
-    sge: FakeGridEngine, requeue: bool, state: JobState
+    home: Path, extra: dict[str, str], requeue: bool, state: JobState
 ) -> None:
+    sge = FakeGridEngine(home, extra=extra)
     id = await sge.submit(requeue=requeue)
     await sge.until(id, JobState.RUNNING)
 
@@ -243,6 +245,7 @@ async def test_a_job_whose_node_fails_runs_again_only_if_that_was_asked_for(
         simulation.lose_node(simulation.jobs[int(id)])
 
     assert (await sge.status(id)).state is state
+    await sge.end_jobs()
 
 
 async def test_a_job_over_its_soft_limit_ran_out_of_time(sge: FakeGridEngine) -> None:

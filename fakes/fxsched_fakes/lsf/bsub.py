@@ -106,7 +106,7 @@ def _describe(options: Options, settings: Settings, command: str, home: str) -> 
         uid=os.getuid(),
         queue=queue.name,
         queues=[queue.name],
-        requeueable="r" in options,
+        requeueable="r" in options or ("rerunnable" in settings.extra and "rn" not in options),
         exclusive="x" in options,
         walltime=_walltime(options, queue),
         held=Wait.HELD_BY_USER if "H" in options else "",

@@ -59,7 +59,7 @@ def describe(options: dict[str, list[str]], requests: list[str], settings: Setti
     category = [f"-pe {' '.join(options['pe'])}"] if "pe" in options else []
     category += [f"-l {','.join(f'{name}={value}' for name, value in wanted.items())}"] if wanted else []
     job.extra["category"] = " ".join(category) or "NONE"
-    job.requeueable = options.get("r", ["n"])[0] in ("y", "yes")
+    job.requeueable = options.get("r", ["y" if "rerun" in settings.extra else "n"])[0] in ("y", "yes")
     job.extra["restart"] = options.get("r", [""])[0][:1]
     job.held = Wait.HELD_BY_USER if "h" in options else ""
     if "a" in options:
