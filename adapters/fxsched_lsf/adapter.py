@@ -6,6 +6,7 @@ Written against volclava 2.2, of the openlava family, and IBM's public documents
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -13,20 +14,30 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from fxsched.adapter import Ability, Adapter
-from fxsched.errors import InvalidRequest, SchedulerUnavailable
+from fxsched.errors import (
+    CommandNotFound,
+    InvalidRequest,
+    PartlyUnavailable,
+    SchedulerUnavailable,
+    SubmitRejected,
+)
 from fxsched.jobs import JobId, JobState, JobStatus
+from fxsched_lsf.reasons import MEMORY
 from fxsched_lsf.replies import (
     NAMES,
     answered,
     check_cancel,
     check_history,
+    has_no_history,
     lacks_columns,
+    most_memory,
     parse_history_names,
     parse_names,
     parse_submit,
+    unit_of,
 )
-from fxsched_lsf.statuses import COLUMNS, parse_columns, parse_history, parse_paragraphs
-from fxsched_lsf.submission import bsub_options, bsub_script
+from fxsched_lsf.statuses import COLUMNS, INTERRUPTED, parse_columns, parse_history, parse_paragraphs
+from fxsched_lsf.submission import UNSET, bsub_options, bsub_script
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -58,12 +69,13 @@ class LsfAdapter(Adapter):
         """``[clusters.NAME.options]``."""
 
         modern: bool | None = None
-        """Whether bjobs prints chosen columns, and bsub has -sla, -U and -gpu, as in LSF 9 and later; None: it is asked
-        once."""
+        """Whether bjobs prints chosen columns, and bsub has -sla, -U, -gpu and -rn, as in LSF 9 and later; None: it is
+        asked once."""
         history: bool | None = None
-        """Whether to ask bhist for what bjobs has forgotten; None: where bhist answers."""
-        unit_for_limits: Literal["KB", "MB", "GB", "TB", "PB", "EB"] | None = None
-        """``LSF_UNIT_FOR_LIMITS`` in lsf.conf; None where it is not set."""
+        """Whether to ask bhist for what bjobs has forgotten; None: where there is one that can read its log."""
+        unit_for_limits: Literal["KB", "MB", "GB", "TB", "PB", "EB", "unset"] | None = None
+        """``LSF_UNIT_FOR_LIMITS`` in lsf.conf, "unset" where it is not set: LSF then counts limits in KB and
+        reservations in MB. volclava's and Lava's own unit is "MB". None: ``badmin showconf`` is asked, as in LSF 9."""
         reserve_per_slot: bool = False
         """Whether lsb.params sets ``RESOURCE_RESERVE_PER_SLOT`` or ``RESOURCE_RESERVE_PER_TASK``."""
         gpu_resource: str | None = None
@@ -80,20 +92,23 @@ class LsfAdapter(Adapter):
     options: Options
     _old: bool = False
     _asked: bool = False
+    _unit: str | None = None
+    _most: str | None = None
 
     async def submit(self, spec: JobSpec) -> JobId:
         """Run bsub with the script on standard input."""
+        script = bsub_script(spec)
         options = bsub_options(
             replace(spec, native=(*self.options.native, *spec.native)),
-            modern=not (spec.qos or spec.reservation or spec.resources.gpus) or await self._is_modern(),
-            unit_for_limits=self.options.unit_for_limits,
+            modern=await self._is_modern(),
+            unit=await self._ask_unit() if spec.resources.memory else UNSET,
             reserve_per_slot=self.options.reserve_per_slot,
             gpu_resource=self.options.gpu_resource,
         )
         return parse_submit(
             await self.host.run(
                 self._command("bsub", *options),
-                stdin=bsub_script(spec),
+                stdin=script,
                 environment=_ONCE,
                 deadline=self.options.submit_deadline,
             )
@@ -108,10 +123,19 @@ class LsfAdapter(Adapter):
         for begin in range(0, len(ordered), CHUNK):
             found |= await self._bjobs(ordered[begin : begin + CHUNK])
         forgotten = sorted(ids - found.keys())
-        if forgotten:
-            past = await self._bhist("-n", "0", "-l", *forgotten)
-            known = parse_history(past, datetime.now(UTC)) if past else {}
-            found |= {id: known[id] for id in forgotten if id in known}
+        # The older family ends a job over its memory limit as bkill does: whether anybody asked is in the history.
+        interrupted = sorted(id for id, status in found.items() if self._old and status.signal == INTERRUPTED)
+        with suppress(SchedulerUnavailable):
+            found |= await self._ends(interrupted)
+        try:
+            found |= await self._ends(forgotten, "-n", "0")
+        except SchedulerUnavailable as error:
+            partly = PartlyUnavailable(str(error))
+            partly.answers = found
+            raise partly from error
+        if any(status.reason == MEMORY for status in found.values()):
+            reason = await self._why_memory()
+            found = {id: replace(s, reason=reason) if s.reason == MEMORY else s for id, s in found.items()}
         return {id: found.get(id) or JobStatus(id=id, state=JobState.GONE, source="bjobs") for id in ids}
 
     async def cancel(self, id: JobId, token: Token | None = None) -> None:
@@ -153,6 +177,39 @@ class LsfAdapter(Adapter):
             self._old = True
         return await self._ask("bjobs", *old)
 
+    async def _ends(self, ids: list[JobId], *logs: str) -> dict[JobId, JobStatus]:
+        """Return how jobs ended, of those whose end is in the history."""
+        past = await self._bhist(*logs, "-l", *ids) if ids else None
+        known = parse_history(past, datetime.now(UTC)) if past else {}
+        return {id: known[id] for id in ids if id in known}
+
+    async def _why_memory(self) -> str:
+        """Return why a job waits for memory: LSF lets one wait that asks for more than there is, so that is told."""
+        if self._most is None:
+            try:
+                self._most = most_memory(await self._ask("lshosts", "-w"))
+            except SchedulerUnavailable:
+                return MEMORY
+        return f"{MEMORY[:-1]}; the largest node has {self._most}B." if self._most else MEMORY
+
+    async def _ask_unit(self) -> str:
+        """Return the unit in which LSF counts memory. Wrong by its factor, a limit would be none, or end every job."""
+        if self._unit is None:
+            self._unit = self.options.unit_for_limits
+        if self._unit is None and await self._is_modern():
+            try:
+                self._unit = unit_of(await self._ask("badmin", "showconf", "mbd"))
+            except SchedulerUnavailable as error:
+                if not isinstance(error.__cause__, CommandNotFound):
+                    raise
+        if self._unit is None:
+            raise SubmitRejected(
+                "memory is asked for, but this LSF does not tell the unit in which it counts memory: set "
+                'options.unit_for_limits to LSF_UNIT_FOR_LIMITS of its lsf.conf, or where that is not set, to "MB" for '
+                'volclava and Lava, else to "unset"'
+            )
+        return self._unit
+
     async def _is_modern(self) -> bool:
         if self.options.modern is None and not self._asked:
             result = await self._ask_names()
@@ -162,18 +219,18 @@ class LsfAdapter(Adapter):
         return not self._old if self.options.modern is None else self.options.modern
 
     async def _bhist(self, *options: str) -> CommandResult | None:
-        """Return what bhist says; None where it says nothing or must not be asked.
+        """Return what bhist says; None where there is no history, or it must not be asked.
 
         Raises:
-            SchedulerUnavailable: there is a history, and it could not be asked.
+            SchedulerUnavailable: there is one, and it did not answer this time.
         """
         if self.options.history is False:
             return None
         try:
             result = await self._ask("bhist", *options)
             check_history(result)
-        except SchedulerUnavailable:
-            if self.options.history is None:
+        except SchedulerUnavailable as error:
+            if self.options.history is None and has_no_history(error):
                 return None
             raise
         return result

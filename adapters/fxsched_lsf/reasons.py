@@ -10,6 +10,7 @@ from fxsched import reasons
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+MEMORY: Final = "Waiting for free memory."
 # Words of a reason → the sentence. The first that fits counts; versions differ in articles and capitals around them.
 _SENTENCES: Final = {
     "suspended by the user": reasons.HELD_BY_OWNER,
@@ -35,6 +36,9 @@ _SENTENCES: Final = {
     "not enough slots": reasons.RESOURCES,
     "not enough processors to meet the": reasons.RESOURCES,
     "not enough hosts to meet the": reasons.RESOURCES,
+    "reserving resource (mem)": MEMORY,
+    "resource reservation (mem)": MEMORY,
+    "no suitable hosts": "No host suits it: it asks for more than there is, or for hosts that are away.",
     "requirements for resource reservation not satisfied": reasons.RESOURCES,
     "requirements for reserving resource": reasons.RESOURCES,
     "resource requirements not satisfied": reasons.RESOURCES,

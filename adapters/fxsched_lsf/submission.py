@@ -18,6 +18,12 @@ if TYPE_CHECKING:
 
 UNITS: Final = {"KB": 1024, "MB": MIB, "GB": 1024**3, "TB": 1024**4, "PB": 1024**5, "EB": 1024**6}
 """The units that ``LSF_UNIT_FOR_LIMITS`` in lsf.conf may name, in bytes."""
+UNSET: Final = "unset"
+"""What stands for a unit where LSF has none: it then counts limits in KB, and reservations in MB."""
+
+# What would name a job or make an array of it, submit several, wait for its end, or run it again. Commands of the older
+# family join a flag to others and a value to its option; "-Jd" is a description.
+_NOT_NATIVE: Final = re.compile(r"-J(?!d$)|-(?:pack|K|I|Q)|-[BHNx]*r", re.ASCII)
 
 _SHELL: Final = re.compile(rb"#! *\S*sh( .*)?", re.ASCII)
 _DIRECTIVE: Final = re.compile(rb"^[ \t]*#[ \t]*BSUB", re.MULTILINE)
@@ -36,19 +42,20 @@ def bsub_options(
     spec: JobSpec,
     *,
     modern: bool = True,
-    unit_for_limits: str | None = None,
+    unit: str = UNSET,
     reserve_per_slot: bool = False,
     gpu_resource: str | None = None,
 ) -> list[str]:
     """Return bsub's options for ``spec``; the script goes to its standard input, and no command is named.
 
-    A slot is a core. LSF counts the run limit in minutes, memory limits in ``unit_for_limits`` (else KB), reservations
-    of memory in the same (else MB); all round up. The administrator's native options come last, where they win.
+    A slot is a core. LSF counts the run limit in minutes, memory in ``unit``; all round up. The administrator's native
+    options come last, where they win.
 
     Args:
         spec: the job.
-        modern: whether bsub has -sla, -U and -gpu. An older one takes ``-sla gold`` for ``-s la`` and a command "gold".
-        unit_for_limits: ``LSF_UNIT_FOR_LIMITS`` in lsf.conf; None where it is not set.
+        modern: whether bsub has -sla, -U, -gpu and -rn. An older one takes ``-sla gold`` for ``-s la`` and a command
+            "gold"; it runs a job again only if it is told so, or if its queue is.
+        unit: what memory is counted in, of ``UNITS``, or ``UNSET``.
         reserve_per_slot: whether a reservation counts once for each slot (``RESOURCE_RESERVE_PER_SLOT`` in lsb.params,
             also called ``…_PER_TASK``) and not once for each host.
         gpu_resource: the resource that counts a host's GPUs, to be reserved in place of the option -gpu.
@@ -62,13 +69,19 @@ def bsub_options(
         raise SubmitRejected(
             f"native begins with {spec.native[0]!r}, which bsub would take for a command: begin with an option"
         )
+    for word in spec.native:
+        if found := _NOT_NATIVE.match(word):
+            raise SubmitRejected(
+                f"native holds {word!r}: {found[0]} names the job, makes several of it, waits for it, or decides "
+                "whether it runs again, which is for requeue to say"
+            )
     needs = spec.resources
-    limit = UNITS[unit_for_limits or "KB"]
+    limit = UNITS["KB" if unit == UNSET else unit]
     options = {
         "-J": spec.job_name,
         "-o": "/dev/null",  # without it, LSF sends the output by mail; with a real file, it appears only at the end
         "-n": str(needs.nodes * needs.cores),
-        "-R": _requirement(spec, unit_for_limits, reserve_per_slot, gpu_resource),
+        "-R": _requirement(spec, unit, reserve_per_slot, gpu_resource),
         # A limit is for the whole job, or for each of its processes: of several nodes' jobs it would say too little.
         "-M": str(ceil_div(needs.memory, limit)) if needs.memory and needs.nodes == 1 else None,
         "-W": str(ceil_div(needs.walltime, 60)) if needs.walltime else None,
@@ -78,7 +91,7 @@ def bsub_options(
         "-sla": spec.qos,
         "-U": spec.reservation,
     }
-    words = []
+    words = ["-r"] if spec.requeue else ["-rn"] if modern else []
     for option, value in options.items():
         if value is None:
             continue
@@ -107,9 +120,7 @@ def bsub_script(spec: JobSpec) -> bytes:
     return script
 
 
-def _requirement(
-    spec: JobSpec, unit_for_limits: str | None, reserve_per_slot: bool, gpu_resource: str | None
-) -> str | None:
+def _requirement(spec: JobSpec, unit: str, reserve_per_slot: bool, gpu_resource: str | None) -> str | None:
     needs = spec.resources
     parts = []
     if spec.constraint:
@@ -121,7 +132,7 @@ def _requirement(
     shares = needs.cores if reserve_per_slot else 1
     reserved = []
     if needs.memory:
-        reserved.append(f"mem={ceil_div(needs.memory, UNITS[unit_for_limits or 'MB'] * shares)}")
+        reserved.append(f"mem={ceil_div(needs.memory, UNITS['MB' if unit == UNSET else unit] * shares)}")
     if needs.gpus and gpu_resource:
         reserved.append(f"{gpu_resource}={ceil_div(needs.gpus, shares)}")
     if reserved:

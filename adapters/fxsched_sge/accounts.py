@@ -9,10 +9,11 @@ from __future__ import annotations
 import re
 from contextlib import suppress
 from datetime import UTC, datetime
+from signal import SIGUSR1, SIGXCPU
 from typing import TYPE_CHECKING, Final, Literal
 
 from fxsched import reasons
-from fxsched.errors import SchedulerUnavailable
+from fxsched.errors import CommandNotFound, SchedulerUnavailable
 from fxsched.jobs import EndCause, JobId, JobState, JobStatus
 from fxsched.kit import complaint_of
 from fxsched_sge.reasons import parked
@@ -51,13 +52,30 @@ def records(result: CommandResult) -> str:
     raise SchedulerUnavailable(f"Grid Engine's accounts could not be read: {complaint_of(result)}")
 
 
-def parse_accounts(text: str, memory_per: Literal["slot", "job"] = "slot") -> dict[JobId, JobStatus]:
-    """Return the end that each record of ``qacct -j`` tells, with times in UTC. Of several runs, the last counts."""
+def has_no_accounts(error: SchedulerUnavailable) -> bool:
+    """Whether qacct cannot answer here at all: there is none, or no books that it may read; not that it did not now."""
+    if error.__cause__ is None:
+        return bool(re.search(r"No such file|Permission denied|no jobs running since startup", str(error)))
+    return isinstance(error.__cause__, CommandNotFound)
+
+
+def parse_accounts(
+    text: str, memory_per: Literal["slot", "job"] = "slot", *, owner: str = ""
+) -> dict[JobId, JobStatus]:
+    """Return the end that each record of ``qacct -j`` tells, with times in UTC. Of several runs, the last counts.
+
+    Args:
+        text: what qacct printed.
+        memory_per: what the memory that was asked for is counted by.
+        owner: whose jobs count; nothing for everybody's, which are in the books.
+    """
     found: dict[JobId, JobStatus] = {}
     for record in _RULE.split(text):
         pairs = (line.partition(" ") for line in record.splitlines())
         fields = {name: value.strip() for name, _, value in pairs}
         id = fields.get("jobnumber", "")
+        if owner and fields.get("owner") != owner:
+            continue
         if _NUMBER.fullmatch(id) and "failed" in fields and "exit_status" in fields:
             found[JobId(id)] = _account(JobId(id), fields, memory_per)
     return found
@@ -68,8 +86,9 @@ def _account(id: JobId, fields: dict[str, str], memory_per: Literal["slot", "job
     code = _number(failed)
     status = _number(fields["exit_status"].partition(" ")[0])
     started = _date(fields.get("start_time", ""))
-    limit = _limit(code, words, fields, memory_per)
-    cause, reason, signal = (limit, "", None) if limit else _cause(code, words, status)
+    ended_by = status - 128 if status is not None and 128 < status <= 128 + _SIGNALS else None
+    limit = _limit(code, words, fields, memory_per) or _soft_limit(code, ended_by, fields)
+    cause, reason, signal = (limit, "", ended_by) if limit else _cause(code, words, status)
     if not limit and fields.get("deleted_by", "") not in ("", "NONE"):  # only Univa's notes it
         cause, reason = EndCause.CANCELLED, ""
     exit_code = None if signal or started is None or status == STAND_IN else status
@@ -119,16 +138,30 @@ def _limit(code: int | None, words: str, fields: dict[str, str], memory_per: Lit
         return EndCause.WALLTIME if named[1] == "h_rt" else EndCause.MEMORY
     if code != _LIMIT:
         return None
-    time = _TIME.fullmatch(_asked("h_rt", fields))
-    if time:
-        hours, minutes, seconds = (int(part or 0) for part in time.groups())
-        if _ran(fields) >= hours * 3600 + minutes * 60 + seconds:
-            return EndCause.WALLTIME
+    seconds = _seconds(_asked("h_rt", fields))
+    if seconds is not None and _ran(fields) >= seconds:
+        return EndCause.WALLTIME
     asked, used = _size(_asked("h_vmem", fields)), _size(fields.get("maxvmem", ""))
     slots = _number(fields.get("slots", "")) if memory_per == "slot" else 1
     if asked and used and used >= asked * (slots or 1):
         return EndCause.MEMORY
     return EndCause.WALLTIME
+
+
+def _soft_limit(code: int | None, signal: int | None, fields: dict[str, str]) -> EndCause | None:
+    """Return which soft limit ended the job, if one did. Source: queue_conf(5), "s_rt", "s_cpu", "s_vmem".
+
+    USR1 warns of the run time, XCPU of the processor time and of the memory. A job that traps them may end with any
+    signal's code, once its time is up.
+    """
+    if signal is None or code not in (0, _AFTER_JOB):
+        return None
+    if signal == SIGUSR1 or (_seconds(_asked("s_rt", fields)) or float("inf")) <= _ran(fields):
+        return EndCause.WALLTIME
+    if signal != SIGXCPU:
+        return None
+    memory = any(_asked(name, fields) for name in ("s_vmem", "s_data", "s_rss", "s_stack"))
+    return EndCause.MEMORY if memory and not _asked("s_cpu", fields) else EndCause.WALLTIME
 
 
 def _asked(name: str, fields: dict[str, str]) -> str:
@@ -143,6 +176,15 @@ def _ran(fields: dict[str, str]) -> float:
     started, ended = (_date(fields.get(name, "")) for name in ("start_time", "end_time"))
     between = (ended - started).total_seconds() if started and ended else 0
     return max(float(wallclock[0]) if wallclock else 0, between)
+
+
+def _seconds(text: str) -> int | None:
+    """Return the seconds of ``90`` or ``0:1:30``."""
+    time = _TIME.fullmatch(text)
+    if not time:
+        return None
+    hours, minutes, seconds = (int(part or 0) for part in time.groups())
+    return hours * 3600 + minutes * 60 + seconds
 
 
 def _number(text: str) -> int | None:

@@ -15,21 +15,23 @@ from fxsched.errors import (
     HostError,
     InvalidRequest,
     OutcomeUnknown,
+    PartlyUnavailable,
     SchedulerError,
     SchedulerUnavailable,
 )
 from fxsched.jobs import EndCause, JobId, JobState, JobStatus
-from fxsched.kit import by_token, token_of
+from fxsched.kit import by_token, complaint_of, last_line, token_of
 from fxsched_sge import accounts, replies
 from fxsched_sge.submission import SiteResources, qsub_options, qsub_script
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from fxsched.hosts import CommandResult
+    from fxsched.hosts import CommandResult, Host
     from fxsched.jobs import JobSpec, Token
 
 _ID: Final = re.compile(r"\d+", re.ASCII)
+_USER: Final = re.compile(r"\S+")
 # Times without a zone are the reader's: so the reader's zone is set.
 _READING: Final = {"TZ": "UTC"}
 _OURS: Final = f"*.{'[a-z2-7]' * 20}"
@@ -58,6 +60,9 @@ class GridEngineAdapter(Adapter):
         """Whether to begin with ``-clear``: without the site's and the user's defaults for qsub (``sge_request``)."""
         accounting: bool | None = None
         """Whether to ask qacct how jobs ended; None: where it can read the accounts."""
+        accounting_delay: float = 20.0
+        """Seconds until an end is in the accounts: ``accounting_flush_time`` (else ``flush_time``, 15 s unless the site
+        sets it) and a little more."""
         accounting_days: int = 30
         """How many days of accounts to look through where many ended jobs are asked for at once."""
         explain: bool = True
@@ -73,6 +78,11 @@ class GridEngineAdapter(Adapter):
         """Seconds that qsub may take."""
 
     options: Options
+    _user: str = ""
+
+    def __init__(self, host: Host, options: Options) -> None:
+        super().__init__(host, options)
+        self.end_lag = 0.0 if options.accounting is False else options.accounting_delay
 
     async def submit(self, spec: JobSpec) -> JobId:
         """Run qsub with the script on standard input."""
@@ -95,7 +105,12 @@ class GridEngineAdapter(Adapter):
         found = {id: listed[id] for id in ids if id in listed}
         await self._look_closer(found, ids)
         over = [id for id in ids if id not in found or found[id].cause is EndCause.UNKNOWN]
-        ends = await self._accounts(over)
+        try:
+            ends = await self._accounts(over)
+        except SchedulerUnavailable as error:
+            partly = PartlyUnavailable(str(error))
+            partly.answers = {id: status for id, status in found.items() if id not in over}
+            raise partly from error
         for id in over:
             if id in ends and _same_job(ends[id], found.get(id)):
                 found[id] = ends[id]
@@ -113,7 +128,7 @@ class GridEngineAdapter(Adapter):
             known = await self._details([f"*.{token}"])
             found = by_token((detail.id, detail.name) for detail in known.values()).get(token, ())
         if not found:
-            ends = accounts.parse_accounts(await self._qacct("-j", f"*.{token}"))
+            ends = await self._read(await self._qacct("-j", f"*.{token}"))
             found = by_token((end.id, end.name) for end in ends.values()).get(token, ())
         return found
 
@@ -122,11 +137,15 @@ class GridEngineAdapter(Adapter):
         return replies.parse_names(await self._list())
 
     async def _look_closer(self, found: dict[JobId, JobStatus], ids: frozenset[JobId]) -> None:
-        """Ask for what the list does not show, and why jobs wait or were parked."""
+        """Ask for what the list does not show, and why jobs wait or were parked.
+
+        Of a job that runs, the list has no submit time: where its name is not ours any more, that tells whose it is.
+        """
         waiting = [id for id, s in found.items() if s.state in (JobState.QUEUED, JobState.HELD)]
         parked = [id for id in waiting if replies.parked_status(found[id])]
         explained = waiting if self.options.explain and len(waiting) <= EXPLAINED else parked
-        wanted = sorted({*(ids - found.keys()), *explained})
+        renamed = [id for id, s in found.items() if s.submitted_at is None and token_of(s.name) is None]
+        wanted = sorted({*(ids - found.keys()), *explained, *renamed})
         known: dict[JobId, replies.Detail] = {}
         for begin in range(0, len(wanted), CHUNK):
             known |= await self._details(wanted[begin : begin + CHUNK])
@@ -141,6 +160,8 @@ class GridEngineAdapter(Adapter):
         for id, detail in known.items():
             if id in ids and id not in found:
                 found[id] = replies.status_from(detail)
+            elif id in renamed:
+                found[id] = replace(found[id], submitted_at=detail.submitted_at)
             elif id in explained and not found[id].reason:
                 reason = replies.why_it_waits(found[id], detail, held_by_user=id in user_holds)
                 found[id] = replace(found[id], reason=reason)
@@ -160,20 +181,25 @@ class GridEngineAdapter(Adapter):
             text = await self._qacct("-d", str(self.options.accounting_days), "-j", _OURS)
         else:
             text = "\n".join([await self._qacct("-j", id) for id in ids])
-        return accounts.parse_accounts(text, self.options.memory_per)
+        return await self._read(text)
+
+    async def _read(self, text: str) -> dict[JobId, JobStatus]:
+        """Return the ends of the user's own jobs: the books have everybody's."""
+        owner = await self._me() if text.strip() else ""
+        return accounts.parse_accounts(text, self.options.memory_per, owner=owner)
 
     async def _qacct(self, *options: str) -> str:
         """Return what qacct says; nothing where there are no accounts.
 
         Raises:
-            SchedulerUnavailable: there must be accounts, and they could not be read.
+            SchedulerUnavailable: there are or must be accounts, and they could not be read this time.
         """
         if self.options.accounting is False:
             return ""
         try:
             return accounts.records(await self._ask("qacct", *options))
-        except SchedulerUnavailable:
-            if self.options.accounting:
+        except SchedulerUnavailable as error:
+            if self.options.accounting or not accounts.has_no_accounts(error):
                 raise
             return ""
 
@@ -185,7 +211,20 @@ class GridEngineAdapter(Adapter):
         which = ",".join(which)
         if not which:
             return {}
-        return replies.parse_details(replies.details(await self._ask("qstat", "-xml", "-j", which)))
+        known = replies.parse_details(replies.details(await self._ask("qstat", "-xml", "-j", which)))
+        owner = await self._me() if known else ""
+        # It shows everybody's. Of one whose owner is not told, it is not known that it is somebody else's.
+        return {id: detail for id, detail in known.items() if detail.owner in ("", owner)}
+
+    async def _me(self) -> str:
+        """Return what the user is called whose jobs these are: the one that the commands run as on the host."""
+        if not self._user:
+            result = await self.ask(["id", "-un"], deadline=self.options.deadline)
+            found = last_line(_USER, result.text)
+            if result.exit_code or not found:
+                raise SchedulerUnavailable(f"whose jobs are ours could not be asked: {complaint_of(result)}")
+            self._user = found[0]
+        return self._user
 
     async def _ask(self, command: str, *options: str) -> CommandResult:
         argv = [self._program(command), *options]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from msgspec import Struct
 
 from fxsched import reasons
-from fxsched.errors import SchedulerUnavailable
+from fxsched.errors import CancelRefused, SchedulerUnavailable
 from fxsched.hosts import CommandResult
 from fxsched.jobs import EndCause, JobId, JobState, JobStatus
 from fxsched.kit import by_token, complaint_of, last_line, not_cancelled, submitted
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 
 _ID: Final = re.compile(r"(\d+)(?:\.\d+-\d+:\d+)?", re.ASCII)
 _NUMBER: Final = re.compile(r"\d{1,18}", re.ASCII)
-_LIST: Final = re.compile(r"<job_info\b.*</job_info>\s*</job_info>\s*$", re.DOTALL)
-_DETAILS: Final = re.compile(
-    r"(?:<detailed_job_info\b.*</detailed_job_info>|<unknown_jobs\b.*</unknown_jobs>)\s*$", re.DOTALL
-)
+# The closing mark says that it is whole. What a site prints behind it does no harm.
+_LIST: Final = re.compile(r"<job_info\b.*</job_info>\s*</job_info>", re.DOTALL)
+_DETAILS: Final = re.compile(r"<detailed_job_info\b.*</detailed_job_info>|<unknown_jobs\b.*</unknown_jobs>", re.DOTALL)
 _ROW: Final = re.compile(r"<job_list\b.*?</job_list>", re.DOTALL)
 _JOB: Final = re.compile(r"<JB_job_number>.*?(?=<JB_job_number>|</djob_info>)", re.DOTALL)
+_TASK_STATUS: Final = re.compile(r"<JAT_status>(\d{1,18})</JAT_status>", re.ASCII)
 _NOTED: Final = re.compile(r"<ULNG_value>(\d+)</ULNG_value>", re.ASCII)
 _PARKED: Final = "E"
 _SUSPENDED: Final = frozenset("sSTNP")
@@ -38,6 +38,8 @@ _HAS_A_HOST: Final = 0x80 | 0x100 | 0x200  # JRUNNING, JSUSPENDED, JTRANSFERING 
 
 # A command that says one of these may have worked: the request had been sent.
 _MAYBE_TAKEN: Final = ("answer list from qmaster", "failed receiving gdi request", "got read error", "timeout error")
+# It did, though qsub warned and failed: "your job is not allowed to run in any queue … has been submitted".
+_TAKEN: Final = re.compile(r"Your job(?:-array)? \d|has been submitted", re.ASCII)
 # These come before anything is sent.
 _NOT_TAKEN: Final = (
     "unable to send message to qmaster",
@@ -46,7 +48,56 @@ _NOT_TAKEN: Final = (
     "SGE_ROOT directory",
     "cell directory",
     "Please set the environment variable",
+    "Unable to initialize environment",
+    "is no submit host",
+    "is neither submit nor admin host",
+    "GDI version",
+    "access denied (client",
+    "rejected cause it can",  # … 't be written: the qmaster's own disk
+    "error while loading shared libraries",
 )
+# These judge the request. Source: msg_qmaster.h, msg_sgeobjlib.h, msg_common.h and msg_clients_common.h of Grid Engine
+# 6.2 and 8.1.9. A sentence of a site's own script (JSV) is in no table, and leaves it open.
+_REFUSED: Final = (
+    "job rejected",
+    "was rejected because",
+    "denied: ",
+    "rejected: ",
+    "unknown resource",
+    "unknown queue",
+    "unknown attribute",
+    "Unknown option",
+    "invalid option argument",
+    "must have argument",
+    "ERROR! ",
+    "is not a valid",
+    "is not a time value",
+    "is not a memory value",
+    "is not a number",
+    "not allowed in objectname",
+    "not allowed as",
+    "job name too long",
+    "this is not allowed for objectnames",
+    "no suitable queues",
+    "the advance reservation id",
+    "is not requestable",
+    "can't resolve hostname",
+    "Unable to read script file",
+    "jobs are allowed per",
+    "Can only specify",
+    "Numerical value invalid",
+    "invalid hostname",
+    "must be an unsigned integer",
+    "ust be an integer",
+    "Wrong ",
+    "Invalid ",
+    "Range specifier",
+    "Negative or zero step",
+    "Complex attribute",
+    "rejected job",  # a JSV did
+)
+_MAY_NOT_DELETE: Final = re.compile(r"necessary privileges|denied|permission", re.IGNORECASE)
+_HELD_NOTE: Final = "Job is in hold state"
 
 
 class Detail(Struct, frozen=True):
@@ -54,6 +105,7 @@ class Detail(Struct, frozen=True):
 
     id: JobId
     name: str
+    owner: str
     submitted_at: datetime | None
     placed: bool
     """It has a host: it runs, or is about to."""
@@ -75,14 +127,18 @@ def parse_submit(result: CommandResult) -> JobId:
     """
     found = last_line(_ID, result.text)
     words = _words(result)
+    said = f"{result.text} {result.complaint}"  # a prefix that ``words`` leaves out may judge: "denied: …"
+    taken = any(sign in said for sign in _MAYBE_TAKEN) or bool(_TAKEN.search(said))
+    unreached = any(sign in said for sign in _NOT_TAKEN)
+    judged = unreached or any(sign in said for sign in _REFUSED)
     return submitted(
         JobId(found[1]) if found else None,
         result,
         who="Grid Engine",
         command="qsub",
         words=words,
-        unreached=any(sign in words for sign in _NOT_TAKEN),
-        doubtful=any(sign in words for sign in _MAYBE_TAKEN),
+        unreached=unreached,
+        doubtful=taken or (bool(result.complaint) and not judged and result.exit_code <= 128),
     )
 
 
@@ -114,7 +170,10 @@ def parse_list(text: str) -> dict[JobId, JobStatus]:
     found: dict[JobId, JobStatus] = {}
     for row in _ROW.findall(text):
         id, word = _field(row, "JB_job_number"), _field(row, "state")
-        if not _NUMBER.fullmatch(id) or not word.isalpha():
+        if not _NUMBER.fullmatch(id):
+            continue
+        if not word.isalpha():
+            found.setdefault(JobId(id), _unreadable(id, _field(row, "JB_name")))
             continue
         state = _state(word)
         started = state in (JobState.RUNNING, JobState.SUSPENDED)
@@ -147,12 +206,12 @@ def parse_details(text: str) -> dict[JobId, Detail]:
         id = _field(job, "JB_job_number")
         if not _NUMBER.fullmatch(id):
             continue
-        status = _field(job, "JAT_status")
         found[JobId(id)] = Detail(
             id=JobId(id),
             name=_field(job, "JB_job_name"),
+            owner=_field(job, "JB_owner"),
             submitted_at=_moment(_field(job, "JB_submission_time")),
-            placed=bool(_NUMBER.fullmatch(status) and int(status) & _HAS_A_HOST),
+            placed=any(int(status) & _HAS_A_HOST for status in _TASK_STATUS.findall(job)),
             after_others="<job_predecessors>" in job,
             errors=tuple(map(_plain, re.findall(r"<QIM_message>(.*?)</QIM_message>", job, re.DOTALL))),
             notes=tuple(own.get(id, ())),
@@ -193,14 +252,21 @@ def why_it_waits(status: JobStatus, detail: Detail, *, held_by_user: bool) -> st
 
 def status_from(detail: Detail) -> JobStatus:
     """Return the status of a job that no list shows, but that ``qstat -j`` knows: it is alive."""
+    held = detail.after_others or _HELD_NOTE in detail.notes
     return JobStatus(
         id=detail.id,
-        state=JobState.RUNNING if detail.placed else JobState.QUEUED,
+        state=JobState.RUNNING if detail.placed else JobState.HELD if held else JobState.QUEUED,
         name=detail.name,
         reason="" if detail.placed else waiting(detail.notes, detail.general),
         submitted_at=detail.submitted_at,
         source="qstat",
     )
+
+
+def _unreadable(id: str, name: str) -> JobStatus:
+    """Return the status of a job whose row cannot be read: it is there."""
+    reason = reasons.said("fxsched", "what Grid Engine prints of it cannot be read")
+    return JobStatus(id=JobId(id), state=JobState.RUNNING, name=name, reason=reason, source="qstat")
 
 
 def _state(word: str) -> JobState:
@@ -243,15 +309,15 @@ def check_cancel(id: JobId, result: CommandResult) -> None:
     words = _words(both)
     if re.search(rf'job "?{id}"? does not exist|job {id} is already in deletion', words):
         return
+    if not result.exit_code and re.search(rf"has (?:registered the|deleted) job {id}\b", words):
+        return
+    if _MAY_NOT_DELETE.search(both.complaint) and "access denied (client" not in words:
+        raise CancelRefused(f"Grid Engine refused to cancel job {id}: {words}")
     if not result.exit_code:
         return
-    raise not_cancelled(
-        id,
-        who="Grid Engine",
-        words=words,
-        unreached=any(sign in words for sign in _NOT_TAKEN),
-        doubtful=any(sign in words for sign in _MAYBE_TAKEN) or result.exit_code > 128,
-    )
+    maybe = any(sign in words for sign in _MAYBE_TAKEN) or result.exit_code > 128
+    unreached = not maybe and any(sign in words for sign in _NOT_TAKEN)
+    raise not_cancelled(id, who="Grid Engine", words=words, unreached=unreached, doubtful=not unreached)
 
 
 # ── words ─────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -28,6 +28,8 @@ trap 'case $? in 99 | 100) exit {STAND_IN} ;; esac' EXIT
 """
 # In paths, qsub replaces $HOME, $JOB_ID and the like, and a comma begins another path.
 _CHANGED: Final = re.compile(r"[$,]")
+# What would name a job, make an array of it, bring options from a file, wait for its end, run it again, or submit none.
+_NOT_NATIVE: Final = frozenset({"-N", "-t", "-tc", "-@", "-sync", "-r", "-verify", "-help"})
 
 
 class SiteResources(Struct, frozen=True, kw_only=True):
@@ -60,10 +62,17 @@ def qsub_options(spec: JobSpec, site: SiteResources, *, clear: bool = False) -> 
         raise SubmitRejected(
             f"native begins with {spec.native[0]!r}, which qsub would take for a script: begin with an option"
         )
+    refused = _NOT_NATIVE.intersection(spec.native)
+    if refused:
+        raise SubmitRejected(
+            f"native holds {min(refused)!r}, which names the job, makes several of it, waits for it, or decides "
+            "whether it runs again, which is for requeue to say"
+        )
     refuse(spec, "qos", whose="Grid Engine")
     # What a site's or a user's sge_request may hold and must not: a qsub that waits for the end of the job, or takes
     # the script for a command; and a script is looked through for options unless their prefix is empty.
     words = [*(["-clear"] if clear else []), "-terse", "-sync", "n", "-b", "n", "-C", ""]
+    words += ["-r", "y" if spec.requeue else "n"]
     plain = not _wrapped(spec)
     options = {
         "N": spec.job_name,

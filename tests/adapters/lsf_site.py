@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from fxsched.jobs import Resources
+from fxsched.jobs import JobId, Resources
+from fxsched_fakes import State
 from fxsched_lsf.adapter import LsfAdapter
 
+from ..contract.site import PATIENCE, until
 from .fake_site import FakeSite
 
 if TYPE_CHECKING:
@@ -18,7 +20,7 @@ class FakeLsf(FakeSite):
 
     scheduler = "lsf"
     kind = LsfAdapter
-    commands = ("bsub", "bjobs", "bkill", "bhist")
+    commands = ("bsub", "bjobs", "bkill", "bhist", "badmin", "lshosts")
     verbs: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "submit": ("bsub",),
         "find": ("bjobs",),
@@ -38,4 +40,21 @@ class FakeLsf(FakeSite):
     }
 
     def __init__(self, home: Any, **settings: Any) -> None:
+        self.volclava = settings.get("dialect") != "modern"
         super().__init__(home, **{"accounting": True} | settings)
+
+    async def bsub(self, *options: str) -> JobId:
+        """Submit a job of the user's own, without the adapter; return its id."""
+        done = await self.adapter.host.run([str(self.bin / "bsub"), *options], deadline=PATIENCE)
+        id = JobId(done.text.partition("<")[2].partition(">")[0])
+        self.adopt(id)
+        return id
+
+    async def until_ended(self, *ids: int) -> None:
+        """Wait for the end of jobs, by the simulation's own ids."""
+
+        async def states() -> set[State]:
+            with self.simulation as simulation:
+                return {simulation.jobs[id].state for id in ids}
+
+        await until(states, lambda states: states == {State.ENDED})

@@ -21,9 +21,11 @@ from fxsched_lsf.replies import (
     check_cancel,
     check_history,
     lacks_columns,
+    most_memory,
     parse_history_names,
     parse_names,
     parse_submit,
+    unit_of,
 )
 from fxsched_lsf.statuses import parse_columns, parse_history, parse_paragraphs
 
@@ -146,6 +148,52 @@ def test_a_bsub_that_gave_up_in_the_middle_may_have_made_a_job(words: str) -> No
         parse_submit(said("", words, 255))
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "Job <4217> is submitted to default queue <normal>.\nCannot write log. Job not submitted.",
+        "No such queue? Job <4217> is submitted to queue <x>",
+        "Something new is wrong. Job not submitted.",
+        "Cannot allocate memory. Job not submitted.",
+        "Batch daemon cannot fork. Job not submitted.",
+        "Unable to contact execution host. Job not submitted.",
+        "this option of the site's wrapper failed",
+    ],
+)
+def test_words_that_do_not_judge_the_request_leave_it_open(words: str) -> None:
+    with pytest.raises(OutcomeUnknown, match="did not confirm"):
+        parse_submit(said("", words, 255))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "lsb_init: Failed in an LSF library call: Bad environment. Job not submitted.",
+        "Request from non-LSF host rejected. Job not submitted.",
+        "bsub: error while loading shared libraries: libbat.so: cannot open shared object file",
+    ],
+)
+def test_words_about_reaching_lsf_say_that_nothing_was_submitted(words: str) -> None:
+    with pytest.raises(SchedulerUnavailable, match="No job was submitted"):
+        parse_submit(said("", words, 255))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "group: Pending job threshold reached. Job not submitted.",
+        "Bad resource requirement syntax. Job not submitted.",
+        "9: No matching job found. Job not submitted.",
+        "esub.site: no project given\nRequest aborted by esub. Job not submitted.",
+        "9x: Bad MEMLIMIT specification. Job not submitted.",
+        "Bad rlimit specification, valid value 0<= n < 2T with LSF_UNIT_FOR_LIMITS in lsf.conf. Job not submitted.",
+    ],
+)
+def test_words_that_judge_the_request_are_a_refusal(words: str) -> None:
+    with pytest.raises(SubmitRejected):
+        parse_submit(said("", words, 255))
+
+
 # ── bjobs -l ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 PARAGRAPHS: dict[str, tuple[JobState, EndCause | None, int | None, str]] = {
@@ -236,6 +284,64 @@ def test_a_paragraph_that_is_folded_at_column_eighty_is_read_all_the_same() -> N
     assert status.name == f"rosetta.{TOKEN}"
     assert status.nodes == ("kilenc", "kilenc-0-with-a-long-name")
     assert status.ended_at == datetime(2026, 10, 1, 11, 16, 8, tzinfo=UTC)
+
+
+OLD = """
+Job <2073>, Job Name <d.abcdefghijklmnopqrst>, User <bo>, Project <default>, St
+                          atus <EXIT>, Queue <normal>, Command <sh -c x>
+Mon Aug  4 12:28:51 2014: Submitted from host <h1>, CWD <$HOME>;
+Mon Aug  4 12:28:51 2014: Started on <n1>, Execution Home </home/alice>;
+Mon Aug  4 12:28:51 2014: Exited with exit code 127. The CPU time used is 0.1 s
+                          econds.
+Mon Aug  4 12:28:51 2014: Completed <exit>.
+
+"""
+
+
+def test_a_fold_is_as_wide_as_the_time_with_its_year() -> None:
+    """Recorded by others on LSF before 9.1, with LSB_DISPLAY_YEAR."""
+    status = parse_paragraphs(said(OLD), NOW)[JobId("2073")]
+
+    assert (status.state, status.cause, status.exit_code) == (E, EndCause.FAILED, 127)
+    assert (status.name, status.nodes) == ("d.abcdefghijklmnopqrst", ("n1",))
+    assert status.ended_at == datetime(2014, 8, 4, 12, 28, 51, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("blanks", [21, 22, 26])
+@pytest.mark.parametrize("width", range(20, 80))
+def test_wherever_a_line_is_folded_and_a_blank_swallowed_it_is_read(width: int, blanks: int) -> None:
+    """LSF folds a line wherever that cuts, and swallows the blank at which it folds."""
+    whole = re.sub(r"\n {26}", "", OLD).splitlines()
+    text = "\n".join(
+        f"{line[:width]}\n{' ' * blanks}{line[width:].removeprefix(' ')}" if len(line) > width > 25 else line
+        for line in whole
+    )
+
+    status = parse_paragraphs(said(f"{text}\n"), NOW)[JobId("2073")]
+
+    assert (status.state, status.cause, status.exit_code) == (E, EndCause.FAILED, 127)
+    assert (status.name, status.nodes) == ("d.abcdefghijklmnopqrst", ("n1",))
+    assert status.submitted_at == status.started_at == status.ended_at is not None
+
+
+def test_the_elements_of_an_array_are_one_job_that_lives_as_long_as_one_of_them() -> None:
+    ended, pending = LSF.result("61-bjobs-l-killed").text, LSF.result("11-bjobs-l-1").text
+    first, second = ended.replace("<7>", "<127[1]>"), pending.replace("<1>", "<127[2]>")
+    rows = row("EXIT", id="127[1]", code="1"), row("PEND", id="127[2]"), row("DONE", id="127[3]")
+
+    for order in (first + second, second + first, first + second + first):
+        found = parse_paragraphs(said(order), NOW)
+        assert {id: status.state for id, status in found.items()} == {"127": Q}
+    assert parse_paragraphs(said(first), NOW)[JobId("127")].state is E
+    assert read(*rows).state is read(*reversed(rows)).state is Q
+    assert read(rows[0], rows[2]).state is E
+
+
+def test_an_array_beside_them_hides_no_job() -> None:
+    array = LSF.result("61-bjobs-l-killed").text.replace("<7>", "<127[1]>")
+    reply = said(f"{array}{'-' * 78}\n{LSF.result('11-bjobs-l-1').text}")
+
+    assert answered(ids(1, 127), reply, parse_paragraphs(reply, NOW)).keys() == {"1", "127"}
 
 
 def test_a_job_that_runs_again_has_not_ended() -> None:
@@ -345,12 +451,59 @@ def test_a_row_without_seconds_and_year_has_the_last_such_day() -> None:
     text = "261871^DONE^-^-^Mar  3 16:46^Mar  3 16:46^Mar  3 16:47^n1^-^x\n"
 
     assert read(text).ended_at == datetime(2026, 3, 3, 16, 47, tzinfo=UTC)
+    assert read(text).submitted_at is None  # it would contradict the one with seconds, which bhist shows
 
 
 def test_a_bad_row_spoils_itself_alone_and_is_alive() -> None:
     found = parse_columns(said(f"Welcome, 99^\n{HEADER}{row(id='8')}9^EXIT^-\n^^^^^^^^^\nx^DONE\n{row('DONE')}"), NOW)
 
     assert {id: status.state for id, status in found.items()} == {"8": R, "9": R, "7": E}
+
+
+@pytest.mark.parametrize(
+    "header", ["JOBID^STAT^JOB_NAME", HEADER.replace("EXIT_CODE^", ""), f"x{HEADER}", f"{HEADER[:-1]}S\n"]
+)
+def test_columns_that_were_not_asked_for_are_none(header: str) -> None:
+    """Theirs would be read as others'."""
+    assert parse_columns(said(f"{header.rstrip()}\n{row()}"), NOW) == {}
+
+
+def test_a_row_that_cannot_be_read_keeps_its_job_alive_and_says_so() -> None:
+    found = parse_columns(said(f"{HEADER}9^EXIT^-\n9[1]^DONE\n"), NOW)
+
+    assert {id: (status.state, status.cause) for id, status in found.items()} == {"9": (R, None)}
+    assert "cannot be read" in found[JobId("9")].reason
+
+
+def test_an_ended_job_has_no_reason_of_a_waiting_one() -> None:
+    text = LSF.result("61-bjobs-l-killed").text.replace(
+        "\n SCHEDULING", " PENDING REASONS:\n Not enough job slot(s): 1 host;\n\n SCHEDULING"
+    )
+
+    assert read(row("EXIT", code="1", pending="Not enough job slot(s);")).reason == ""
+    assert parse_paragraphs(said(text), NOW)[JobId("7")].reason == ""
+
+
+@pytest.mark.parametrize(
+    ("limits", "used", "cause"),
+    [
+        (" MEMLIMIT\n 307200 K\n", " MAX MEM: 300 Mbytes;  AVG MEM: 6 Mbytes\n", EndCause.MEMORY),
+        (" MEMLIMIT\n 307700 K\n", " MAX MEM: 300 Mbytes;  AVG MEM: 6 Mbytes\n", EndCause.MEMORY),  # rounded down
+        (" MEMLIMIT\n 307200 K\n", " MAX MEM: 298 Mbytes;  AVG MEM: 6 Mbytes\n", EndCause.CANCELLED),
+        (" MEMLIMIT\n    500 K\n", " MAX MEM: 600 Kbytes;  AVG MEM: 6 Kbytes\n", EndCause.MEMORY),
+        (" CORELIMIT MEMLIMIT\n     1 K  307200 K\n", " MAX MEM: 298 Mbytes;  AVG MEM: 6\n", EndCause.CANCELLED),
+        (" MEMLIMIT\n 307200 K\n", "", EndCause.CANCELLED),
+        ("", " MAX MEM: 300 Mbytes;  AVG MEM: 6 Mbytes\n", EndCause.CANCELLED),
+        (" MEMLIMIT\n    odd\n", " MAX MEM: 9.9.9 Mbytes\n", EndCause.CANCELLED),
+    ],
+)
+def test_int_is_of_the_memory_limit_where_the_memory_was_used_up(limits: str, used: str, cause: EndCause) -> None:
+    text = LSF.result("61-bjobs-l-killed").text.replace(
+        "\n SCHEDULING", f"\n{limits}\n MEMORY USAGE:\n{used}\n SCHEDULING"
+    )
+    status = parse_paragraphs(said(text), NOW)[JobId("7")]
+
+    assert (status.cause, status.exit_code, status.signal, status.reason) == (cause, 130, 2, "")
 
 
 # ── the last such day ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -471,6 +624,38 @@ def test_every_recorded_wide_list_is_whole() -> None:
             assert parse_names(result(row)) == {}, row["name"]
 
 
+def test_the_rows_of_an_array_are_one_job() -> None:
+    wide = said(LSF.result("100-bjobs-w-names").text.replace("arr[", f"arr.{TOKEN}["))
+    columns = said(f"JOBID^JOB_NAME\n31[1]^x.{TOKEN}[1]\n31[2]^x.{TOKEN}[2]\n7^x.{TOKEN}\n")
+
+    assert parse_names(wide) == {TOKEN: ("31",)}
+    assert parse_names(columns) == {TOKEN: ("7", "31")}
+
+
+def test_noise_behind_a_list_does_no_harm_but_half_a_row_does() -> None:
+    rows = f"JOBID^JOB_NAME\n7^x.{TOKEN}\n"
+
+    assert parse_names(said(f"{rows}Goodbye.\nlogout")) == {TOKEN: ("7",)}
+    with pytest.raises(SchedulerUnavailable):
+        parse_names(said(f"{rows}8"))
+
+
+def test_a_row_that_cannot_be_read_but_names_the_token_counts() -> None:
+    wide = LSF.result("194-after-hang").text.replace("hungsub ", f"my.{TOKEN} ", 1)
+    odd = re.sub(r"(?m)^(.*abcdef\S+ +)Nov .*$", r"\1whenever", wide)
+
+    assert odd != wide
+    assert parse_names(said(odd)) == parse_names(said(wide)) != {}
+
+
+@pytest.mark.parametrize(
+    "header", ["JOBID^NAME", "JOBID^JOB_NAME^USER", "x JOBID^JOB_NAME", "JOBID USER STAT JOB_NAME"]
+)
+def test_a_list_of_something_else_is_none(header: str) -> None:
+    with pytest.raises(SchedulerUnavailable):
+        parse_names(said(f"{header}\n7^x\n"))
+
+
 @pytest.mark.parametrize("words", ["No unfinished job found", "No job found"])
 def test_no_jobs_at_all_is_a_list_too(words: str) -> None:
     assert parse_names(said("", f"{words}\n", 255)) == {}
@@ -570,6 +755,8 @@ def test_a_cancel_that_has_nothing_left_to_do_is_no_error(row: dict[str, Any]) -
     ("words", "kind"),
     [
         ("Job <7>: User permission denied", CancelRefused),
+        ("Job <7>: Something new is wrong", OutcomeUnknown),
+        ("Job <7>: Unable to contact execution host", OutcomeUnknown),
         ("Job <7>: Connection refused by server", SchedulerUnavailable),
         ("Job <7>: Failed in an LSF library call: LIM is down; try later", SchedulerUnavailable),
         ("Job <7>: Failed in an LSF library call: Communication time out", OutcomeUnknown),
@@ -582,6 +769,49 @@ def test_a_cancel_that_failed_says_what_is_known(words: str, kind: type[FxschedE
     assert type(raised.value) is kind
 
 
+def test_a_cancel_that_is_denied_with_exit_code_0_is_refused_all_the_same() -> None:
+    with pytest.raises(CancelRefused, match="denied"):
+        check_cancel(JobId("7"), said("", "Job <7>: User permission denied\n"))
+    banner = "Unauthorised access is denied.\nJob <7> is being terminated\n"
+    check_cancel(JobId("7"), said(banner))
+
+
+# ── the largest memory ────────────────────────────────────────────────────────────────────────────────────────────
+
+HOSTS = """\
+HOST_NAME                       type       model  cpuf ncpus maxmem maxswp server RESOURCES
+a                              LINUX      PC6000 116.1     8 15938M  2047M    Yes ()
+b                              LINUX      PC6000 116.1     8  62.9G  2047M    Yes (mg)
+c                            UNKNOWN     UNKNOWN   1.0     -      -      -    Yes ()
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "rc", "size"),
+    [(HOSTS, 0, "62.9G"), (HOSTS, 255, ""), (HOSTS.replace("maxmem", "most"), 0, ""), (HOSTS[:92], 0, ""), ("", 0, "")],
+)
+def test_the_largest_memory_is_read_where_lsf_tells_it(text: str, rc: int, size: str) -> None:
+    assert most_memory(said(text, rc=rc)) == size
+
+
+# ── its unit ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("text", "unit"),
+    [
+        ("MBD configuration at Fri\n\tLSF_UNIT_FOR_LIMITS = GB\n", "GB"),
+        ('MBD configuration at Fri\n\tLSB_X=1\n\tLSF_UNIT_FOR_LIMITS="m"\n', "MB"),
+        ("Welcome\nMBD configuration at Fri\n\tLSB_X=1\n", "unset"),
+        ("Welcome\n", None),
+        ("LSF_UNIT_FOR_LIMITS=GB\n", None),
+    ],
+)
+def test_the_unit_of_limits_is_what_lsf_says(text: str, unit: str | None) -> None:
+    assert unit_of(said(text)) == unit
+    assert unit_of(said(text, rc=255)) is None
+
+
 # ── reasons ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -589,7 +819,8 @@ def test_a_cancel_that_failed_says_what_is_known(words: str, kind: type[FxschedE
     ("text", "expected"),
     [
         ("Not enough job slot(s): 1 host;", reasons.RESOURCES),
-        ("Job requirements for reserving resource (mem) not satisfied: 3 hosts;", reasons.RESOURCES),
+        ("Job requirements for reserving resource (mem) not satisfied: 3 hosts;", "Waiting for free memory."),
+        ("Job requirements for reserving resource (swp) not satisfied: 3 hosts;", reasons.RESOURCES),
         ("Job slot limit reached: 12 hosts;", reasons.RESOURCES),
         ("The user has reached his/her job slot limit;", reasons.USER_LIMIT),
         ("User has reached the per-user job slot limit of the queue;", reasons.USER_LIMIT),
@@ -626,5 +857,8 @@ def test_no_text_makes_a_reader_fail(text: str) -> None:
     parse_history_names(reply)
     for check, accepted in ((parse_submit, "02-bsub-ok-named"), (parse_names, "100-bjobs-w-names")):
         check(LSF.result(accepted))
+    most_memory(reply)
+    unit_of(reply)
+    for check in (parse_submit, parse_names, check_history, lambda reply: check_cancel(JobId("7"), reply)):
         with suppress(FxschedError):
             check(reply)

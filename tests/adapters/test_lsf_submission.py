@@ -26,7 +26,7 @@ SCRIPT = b"#!/bin/sh\ntrue\n"
 
 def options(how: dict[str, Any] | None = None, **members: Any) -> dict[str, str]:
     """Return bsub's options for a job, by name; ``how`` is said of the site."""
-    words = bsub_options(JobSpec(token=new_token(), **members), **(how or {}))
+    words = [word for word in bsub_options(JobSpec(token=new_token(), **members), **(how or {})) if word != "-rn"]
     return dict(zip(words[::2], words[1::2], strict=True))
 
 
@@ -62,8 +62,8 @@ def test_any_name_becomes_one_plain_word_that_ends_in_the_token(name: str) -> No
 
     words = bsub_options(spec)
 
-    assert words[0] == "-J"
-    assert re.fullmatch(rf"[A-Za-z][A-Za-z0-9_.+-]{{0,40}}\.{spec.token}", words[1])
+    assert words[:2] == ["-rn", "-J"]
+    assert re.fullmatch(rf"[A-Za-z][A-Za-z0-9_.+-]{{0,40}}\.{spec.token}", words[2])
 
 
 @given(PRINTABLE, PRINTABLE)
@@ -151,19 +151,17 @@ def test_cores_are_slots_on_as_many_hosts_as_there_are_nodes(
 @pytest.mark.parametrize(
     ("unit", "size", "limit", "reserved"),
     [
-        (None, 1, "1", "1"),
-        (None, MIB, "1024", "1"),
-        (None, MIB + 1, "1025", "2"),
+        ("unset", 1, "1", "1"),
+        ("unset", MIB, "1024", "1"),
+        ("unset", MIB + 1, "1025", "2"),
         ("KB", MIB, "1024", "1024"),
         ("MB", 8 * 1024 * MIB, "8192", "8192"),
         ("GB", 8 * 1024 * MIB + 1, "9", "9"),
         ("TB", MIB, "1", "1"),
     ],
 )
-def test_memory_is_counted_in_the_site_s_unit_and_rounded_up(
-    unit: str | None, size: int, limit: str, reserved: str
-) -> None:
-    found = options({"unit_for_limits": unit}, resources=Resources(memory=size))
+def test_memory_is_counted_in_the_site_s_unit_and_rounded_up(unit: str, size: int, limit: str, reserved: str) -> None:
+    found = options({"unit": unit}, resources=Resources(memory=size))
 
     assert (found["-M"], found["-R"]) == (limit, f"rusage[mem={reserved}]")
 
@@ -227,3 +225,41 @@ def test_the_administrator_s_own_options_come_last_where_they_win() -> None:
 def test_a_native_word_that_bsub_would_take_for_a_command_is_refused() -> None:
     with pytest.raises(SubmitRejected, match=r"'run\.sh'"):
         bsub_options(JobSpec(token=new_token(), native=("run.sh",)))
+
+
+@pytest.mark.parametrize(
+    ("requeue", "modern", "words"),
+    [(False, True, ["-rn"]), (False, False, []), (True, True, ["-r"]), (True, False, ["-r"])],
+)
+def test_a_job_runs_again_only_if_it_is_asked_for(requeue: bool, modern: bool, words: list[str]) -> None:
+    """An old bsub would read "-rn" as "-r -n"."""
+    found = bsub_options(JobSpec(token=new_token(), requeue=requeue), modern=modern)
+
+    assert [word for word in found if word.startswith("-r")] == words
+
+
+@pytest.mark.parametrize(
+    "native",
+    [
+        ("-J", "other"),
+        ("-Jother",),
+        ("-J", "x[1-3]"),
+        ("-q", "night", "-r"),
+        ("-rn",),
+        ("-rnc",),
+        ("-xr",),
+        ("-K",),
+        ("-Is",),
+        ("-I",),
+        ("-pack", "file"),
+        ("-Q", "99"),
+    ],
+)
+def test_native_options_do_not_name_repeat_or_split_a_job(native: tuple[str, ...]) -> None:
+    with pytest.raises(SubmitRejected, match="native holds"):
+        bsub_options(JobSpec(token=new_token(), native=native))
+
+
+@pytest.mark.parametrize("native", [("-Jd", "a description"), ("-R", "rusage[x=1]"), ("-H",), ("-N",)])
+def test_other_native_options_reach_bsub(native: tuple[str, ...]) -> None:
+    assert bsub_options(JobSpec(token=new_token(), native=native))[-len(native) :] == list(native)

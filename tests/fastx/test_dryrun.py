@@ -35,7 +35,7 @@ def dry_run(user: User, adapter: str, settings: str = "") -> str:
         ("pbs", "", "qsub"),
         ("torque", "", "qsub"),
         ("moab", "", "msub"),
-        ("lsf", "", "bsub"),
+        ("lsf", "[clusters.hpc.options]\nmodern = true\n", "bsub"),
         ("sge", "", "qsub"),
         ("command", COMMAND, "jsub"),
         ("docker", "[clusters.hpc.options]\nimage = 'x'\nfastx = '/opt/fastx'\n", "/bin/sh"),
@@ -48,6 +48,13 @@ def test_every_adapter_s_submit_command_is_shown(user: User, adapter: str, setti
 
     assert re.search(rf"^  submit with  {command} ", text, re.MULTILINE), text
     assert "ask first" not in text
+
+
+def test_a_unit_that_would_be_asked_for_is_no_obstacle(user: User) -> None:
+    text = dry_run(user, "lsf", "[profiles.default]\nmemory = '8G'\n")
+
+    assert re.search(r"^  ask first    badmin showconf mbd$", text, re.MULTILINE), text
+    assert re.search(r"^  submit with  bsub .* -R rusage.mem=", text.replace("'", ""), re.MULTILINE), text
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,6 @@ there are no more.
 from __future__ import annotations
 
 import asyncio
-import io
 import json
 import os
 import signal
@@ -57,7 +56,10 @@ def _be_launcher(data: bytes, output: int, number: int, last: int) -> None:
         return await asyncio.get_running_loop().create_task(_launch(*arguments))
 
     setattr(launcher, _launch.__name__, launch_stepped)
-    sys.stdin = io.TextIOWrapper(io.BytesIO(data))
+    with tempfile.TemporaryFile() as request:
+        request.write(data)
+        request.seek(0)
+        os.dup2(request.fileno(), 0)
     os.dup2(output, 1)
     code = 128 + signal.SIGINT  # as the interpreter itself ends by Ctrl-C, before the launcher listens
     with suppress(KeyboardInterrupt):

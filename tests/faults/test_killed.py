@@ -73,7 +73,9 @@ def test_kill_9_before_the_submit_leaves_no_trace_after_reconcile(site: Site) ->
     assert (site.live_entries(), site.sessions(), site.live_jobs()) == ({}, set(), {})
 
 
-def test_kill_9_after_the_submit_is_mended_by_the_users_next_launch(site: Site) -> None:
+def test_kill_9_after_the_submit_leaves_no_session_once_the_user_launches_again(
+    site: Site,
+) -> None:
     site.plan("sbatch", "accept-then-hang", calls=[1])
     launcher = site.launching()
     until(lambda: site.calls("sbatch"))
@@ -84,7 +86,7 @@ def test_kill_9_after_the_submit_is_mended_by_the_users_next_launch(site: Site) 
     assert site.launch().returncode == 0
 
     site.assert_exactly_once()
-    assert len(site.live_jobs()) == 2
+    assert len(site.live_jobs()) == 1
     for pid in pids_of(site, "sbatch"):
         subprocess.run(["kill", "-9", pid], check=True)
 

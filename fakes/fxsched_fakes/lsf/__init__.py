@@ -8,4 +8,6 @@ COMMANDS = {
     "bkill": "signals:kill",
     "bstop": "signals:stop",
     "bresume": "signals:resume",
+    "badmin": "badmin:run",
+    "lshosts": "lshosts:run",
 }

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 
 from ..engine import Cluster
 from ..frame import CommandError, Reply
 from ..model import Cause, Job, Settings, State
-from .bjobs import files, folded, heading, started
+from .bjobs import files, folded, heading, indent, limits, started
 from .options import parse
-from .values import end, end_reason, long_time, modern, remembered
+from .values import end, end_reason, long_time, modern, number, remembered, title
 
 _KNOWN = "a d e p r s l w b h V n= u= q= J= f= m= P= N= t= S= D= C= T="
 _NOTHING = "No matching job found\n"
@@ -22,10 +23,10 @@ def run(cluster: Cluster, arguments: list[str], variables: Mapping[str, str]) ->
         settings, now = cluster.settings, cluster.now()
         jobs = remembered(cluster)
     for word in words:
-        if not (word.isascii() and word.isdecimal()):
+        if not re.fullmatch(r"\d+(\[\d+\])?", word, re.ASCII):
             raise CommandError(f"{word}: Illegal job ID.\n", 255)
     if words:
-        jobs = [job for job in jobs if str(job.id) in words]
+        jobs = [job for job in jobs if str(number(job)) in words or title(job) in words]
     else:
         jobs = [job for job in jobs if job.uid == os.getuid() and ("a" in options or job.state != State.ENDED)]
     if not jobs:
@@ -41,7 +42,8 @@ def run(cluster: Cluster, arguments: list[str], variables: Mapping[str, str]) ->
 
 def _row(job: Job, now: float, *, wide: bool) -> str:
     name = job.name if wide or len(job.name) <= 9 else f"*{job.name[-8:]}"
-    return f"{job.id:<7d} {job.user:7.7s} {name:9s} " + "".join(f"{seconds:<8d}" for seconds in _spent(job, now)) + "\n"
+    times = "".join(f"{seconds:<8d}" for seconds in _spent(job, now))
+    return f"{title(job):<7s} {job.user:7.7s} {name:9s} {times}\n"
 
 
 def _spent(job: Job, now: float) -> list[int]:
@@ -52,14 +54,15 @@ def _spent(job: Job, now: float) -> list[int]:
 
 def _paragraph(job: Job, settings: Settings, now: float, variables: Mapping[str, str]) -> str:
     def event(at: float, text: str) -> str:
-        return folded(f"{long_time(at, settings, variables)}: {text}")
+        return folded(f"{long_time(at, settings, variables)}: {text}", indent(settings, variables))
 
     # The heading is not folded in volclava 2.2.
     head = heading(job)
-    text = "\n" + (folded(head) if modern(settings) else f"{head}\n")
+    text = "\n" + (folded(head, indent(settings, variables)) if modern(settings) else f"{head}\n")
     text += event(
         job.submitted, f"Submitted from host <vm>, to Queue <{job.queue}>, CWD <{job.extra['cwd']}>{files(job)};"
     )
+    text += limits(job)
     if job.on and job.started is not None:
         text += event(job.started, f"{started(job, settings, 'Dispatched', 'to')};")
         text += event(job.started, "Starting (Pid 4217);")

@@ -3,18 +3,39 @@
 from __future__ import annotations
 
 import fnmatch
+import json
 import os
 import re
 from collections.abc import Callable, Mapping
 
 from ..engine import Cluster
 from ..frame import CommandError, Reply
-from ..model import Job, Settings, State
+from ..model import Cause, Job, Settings, State
 from .options import Options, parse
-from .values import column_time, end, end_reason, exit_code, hosts, long_time, modern, short_time, waits_for, word
+from .values import (
+    column_time,
+    end,
+    end_reason,
+    exit_code,
+    hosts,
+    long_time,
+    modern,
+    number,
+    short_time,
+    title,
+    waits_for,
+    with_year,
+    word,
+)
 
 _LETTERS = "a d p r s w l h V A u= q= J= m= P= N= o= UF json"
 _HEADER = "JOBID   USER    STAT  QUEUE      FROM_HOST   EXEC_HOST   JOB_NAME   SUBMIT_TIME\n"
+_USAGE = """\
+Usage: bjobs [-h] [-V] [-w |-l |-UF] [-a] [-d] [-p] [-s] [-r] [-o] [-json] [-A]
+             [-m host_name] [-q queue_name] [-u user_name | -u all]
+             [-P project_name] [-N host_spec]
+             [-J name_spec] [jobId | "jobId[idxList]" ...]
+"""
 _BAD_FIELD = 99
 _NONE = 254
 
@@ -26,24 +47,28 @@ def run(cluster: Cluster, arguments: list[str], variables: Mapping[str, str]) ->
         settings = cluster.settings
         jobs = dict(cluster.jobs)
     options, words = parse("bjobs", f"{_LETTERS} {'noheader' if modern(settings) else ''}", arguments, permute=True)
-    if "json" in options:
-        raise CommandError("bjobs: this fake does not simulate -json\n", 255)
+    if ("json" in options and "o" not in options) or ("o" in options and options.keys() & {"w", "l", "UF"}):
+        raise CommandError(_USAGE, 255)
     for given in words:
-        if not (given.isascii() and given.isdecimal()):
+        if not re.fullmatch(r"\d+(\[\d+\])?", given, re.ASCII):
             raise CommandError(f"{given}: Illegal job ID.\n", 255)
+    words = [given for given in words if given != "0"]
     show = _form(options, settings, variables)
-    unknown = [given for given in words if int(given) not in jobs and int(given)]
-    chosen = [job for job in jobs.values() if _wanted(job, options, [int(given) for given in words if int(given)])]
+    known = {str(number(job)) for job in jobs.values()} | {title(job) for job in jobs.values()}
+    unknown = [given for given in words if given not in known]
+    chosen = [job for job in jobs.values() if _wanted(job, options, words)]
     err = "".join(f"Job <{given}> is not found\n" for given in unknown)
+    if "json" in options:
+        return Reply(_json(chosen, unknown, options, settings, variables), rc=255 if unknown else 0)
     if not chosen:
         return Reply(err=err or _nothing(options), rc=255 if unknown else _NONE)
     chosen.sort(key=lambda job: (job.state == State.ENDED, job.state == State.QUEUED, -job.id))
     return Reply(show(chosen), err, 255 if unknown else 0)
 
 
-def _wanted(job: Job, options: Options, ids: list[int]) -> bool:
-    if ids:
-        return job.id in ids
+def _wanted(job: Job, options: Options, words: list[str]) -> bool:
+    if words:
+        return str(number(job)) in words or title(job) in words
     user = options.get("u")
     if user != "all" and (job.user != user if user else job.uid != os.getuid()):
         return False
@@ -72,10 +97,10 @@ def _row(job: Job, *, wide: bool) -> str:
     where = hosts(job) if job.on else ["-" if wide else ""]
     at = short_time(job.submitted)
     if wide:
-        start = f"{job.id:<7d} {job.user:7s} {word(job):5s} {job.queue:10s} {'vm':10s} {':'.join(where):>10s}"
+        start = f"{number(job):<7d} {job.user:7s} {word(job):5s} {job.queue:10s} {'vm':10s} {':'.join(where):>10s}"
         return f"{start} {job.name:10s} {at}\n"
     name = job.name if len(job.name) <= 10 else f"*{job.name[-9:]}"
-    start = f"{job.id:<7d} {job.user:7.7s} {word(job):5s} {job.queue:10.10s} {'vm':11.11s} {where[0]:11.11s}"
+    start = f"{number(job):<7d} {job.user:7.7s} {word(job):5s} {job.queue:10.10s} {'vm':11.11s} {where[0]:11.11s}"
     return f"{start} {name:10s} {at}\n" + "".join(f"{'':45s}{host:.11s}\n" for host in where[1:])
 
 
@@ -84,10 +109,15 @@ def _row(job: Job, *, wide: bool) -> str:
 
 def _paragraph(job: Job, settings: Settings, variables: Mapping[str, str]) -> str:
     def event(at: float, text: str) -> str:
-        return _folded(f"{long_time(at, settings, variables)}: {text}", settings)
+        return fold(f"{long_time(at, settings, variables)}: {text}")
 
-    text = "\n" + _folded(heading(job, f"Status <{word(job)}>, Queue <{job.queue}>, "), settings)
+    def fold(text: str) -> str:
+        return folded(text, indent(settings, variables)) if folds else f"{text}\n"
+
+    folds = modern(settings) or "fold" in settings.extra  # as LSF before 9.1 did; volclava 2.2 prints whole lines
+    text = "\n" + fold(heading(job, f"Status <{word(job)}>, Queue <{job.queue}>, "))
     text += event(job.submitted, f"Submitted from host <vm>{job.extra['hold']}, CWD <{job.extra['cwd']}>{files(job)};")
+    text += limits(job)
     if job.state == State.QUEUED:
         text += f" PENDING REASONS:\n {waits_for(job, settings)};\n"
     elif job.on and job.started is not None:
@@ -98,6 +128,8 @@ def _paragraph(job: Job, settings: Settings, variables: Mapping[str, str]) -> st
         text += event(job.ended, end(job) + ("." if "CPU time" in end(job) else ""))
         if end_reason(job, settings):
             text += event(job.ended, f"Completed <exit>; {end_reason(job, settings)}")
+    if job.cause == Cause.MEMORY:
+        text += f"\n MEMORY USAGE:\n MAX MEM: {int(job.extra['memory_limit']) // 1024} Mbytes;  AVG MEM: 6 Mbytes\n"
     return (
         f"{text}\n SCHEDULING PARAMETERS:\n"
         "           r15s   r1m  r15m   ut      pg    io   ls    it    tmp    swp    mem\n"
@@ -109,10 +141,16 @@ def _paragraph(job: Job, settings: Settings, variables: Mapping[str, str]) -> st
     )
 
 
+def limits(job: Job) -> str:
+    """The memory limit, in KB."""
+    limit = job.extra["memory_limit"]
+    return f"\n MEMLIMIT\n {int(limit):6d} K\n" if limit else ""
+
+
 def heading(job: Job, middle: str = "") -> str:
     name = f", Job Name <{job.name}>" if job.extra["named"] else ""
     return (
-        f"Job <{job.id}>{name}, User <{job.user}>, Project <{job.extra['project']}>, {middle}"
+        f"Job <{title(job)}>{name}, User <{job.user}>, Project <{job.extra['project']}>, {middle}"
         f"Command <{job.extra['command'][:300]}>"
     )
 
@@ -132,14 +170,19 @@ def files(job: Job) -> str:
     return text + (f", {job.nodes * job.cores} Processors Requested" if job.nodes * job.cores > 1 else "")
 
 
-def _folded(text: str, settings: Settings) -> str:
-    return folded(text) if modern(settings) else f"{text}\n"
+def indent(settings: Settings, variables: Mapping[str, str]) -> int:
+    """How many blanks stand before the rest of a folded line: as many as the time before it takes."""
+    return 26 if with_year(settings, variables) else 21
 
 
-def folded(text: str) -> str:
-    """A line as LSF folds it: 79 characters, then 58 at a time behind 21 blanks, wherever that cuts."""
-    rest = text[79:]
-    return "\n".join([text[:79], *(f"{'':21s}{rest[at : at + 58]}" for at in range(0, len(rest), 58))]) + "\n"
+def folded(text: str, blanks: int) -> str:
+    """A line as prtLine() of LSF folds it: after 79 characters, wherever that cuts; a blank there is swallowed."""
+    lines, rest = [text[:79]], f"{text[79:]}\n"
+    while len(text) >= 79 and rest:
+        rest = rest.removeprefix(" ")
+        lines.append(" " * blanks + rest[: 79 - blanks])
+        rest = rest[79 - blanks :]
+    return "\n".join(lines) if len(text) >= 79 else f"{text}\n"
 
 
 # --- columns
@@ -152,11 +195,7 @@ def _columns(options: Options, settings: Settings, variables: Mapping[str, str])
         found = re.search(r"delimiter='(.)'", names)
         if found:
             delimiter, names = found[1], names.replace(found[0], "")
-    fields = names.upper().split()
-    known = _COMMON | (_ADDED if modern(settings) else {})
-    for field in fields:
-        if field not in known:
-            raise CommandError(f"<{field}> in the format string is not a valid field name.\n", _BAD_FIELD)
+    fields, known = _fields(names, settings)
 
     def show(jobs: list[Job]) -> str:
         rows = [[known[field](job, settings, variables) for field in fields] for job in jobs]
@@ -166,8 +205,26 @@ def _columns(options: Options, settings: Settings, variables: Mapping[str, str])
     return show
 
 
+def _json(
+    jobs: list[Job], unknown: list[str], options: Options, settings: Settings, variables: Mapping[str, str]
+) -> str:
+    fields, known = _fields(options["o"], settings)
+    records = [{field: known[field](job, settings, variables) for field in fields} for job in jobs]
+    records += [{"JOBID": word, "ERROR": f"Job <{word}> is not found"} for word in unknown]
+    return json.dumps({"COMMAND": "bjobs", "JOBS": len(records), "RECORDS": records}, indent="\t") + "\n"
+
+
+def _fields(names: str, settings: Settings) -> tuple[list[str], dict[str, _Column]]:
+    fields = names.upper().split()
+    known = _COMMON | (_ADDED if modern(settings) else {})
+    for field in fields:
+        if field not in known:
+            raise CommandError(f"<{field}> in the format string is not a valid field name.\n", _BAD_FIELD)
+    return fields, known
+
+
 _COMMON: dict[str, _Column] = {
-    "JOBID": lambda job, *_: str(job.id),
+    "JOBID": lambda job, *_: str(number(job)),
     "USER": lambda job, *_: job.user,
     "STAT": lambda job, *_: word(job),
     "QUEUE": lambda job, *_: job.queue,

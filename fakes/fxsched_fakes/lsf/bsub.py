@@ -8,13 +8,14 @@ import pwd
 import re
 import shlex
 import sys
+import time
 from collections.abc import Mapping
 
 from ..engine import Cluster
 from ..frame import CommandError, Reply
-from ..model import Job, Queue, Settings, Wait
+from ..model import Job, Queue, Settings, State, Wait
 from .options import Options, parse
-from .values import modern
+from .values import exit_code, modern, number
 
 _LETTERS = (
     "K E= T= w= f= k= R= m= J= L= u= i= o= e= n= q= b= t= sp= s= c= W= F= D= S= C= M= P= p= v= Ip Is I r H x N B h V X="
@@ -22,6 +23,10 @@ _LETTERS = (
 _WORDS = "app= cwd= env= eo= gpu= jsdl= oo= outdir= rn rnc sla= ti U= g="
 _UNITS = {"": 1, "KB": 1 / 1024, "MB": 1, "GB": 1024, "TB": 1024**2}
 _MOST = 250
+_RESOURCES = {
+    "mem", "swp", "tmp", "ut", "r15s", "r1m", "r15m", "pg", "io", "ls", "it", "type", "model", "ncpus", "ndisks",
+    "maxmem", "maxswp", "maxtmp", "cpu", "ngpus", "ngpus_physical", "duration", "decay", "hname", "status", "server",
+}  # fmt: skip
 
 
 def run(cluster: Cluster, arguments: list[str], variables: Mapping[str, str]) -> Reply:
@@ -34,16 +39,50 @@ def run(cluster: Cluster, arguments: list[str], variables: Mapping[str, str]) ->
         raise _refusal("No command is specified")
     options, _ = parse("bsub", known, [] if words else _directives(script), permute=True)
     options |= own
-    for unsupported in ("K", "I", "Ip", "Is"):
+    for unsupported in ("I", "Ip", "Is"):
         if unsupported in options:
             raise CommandError(f"bsub: this fake does not simulate -{unsupported}\n", 255)
     job = _describe(
         options, settings, " ".join(words) or script.decode("utf-8", "surrogateescape"), variables.get("HOME", "")
     )
     name = options.get("q") or variables.get("LSB_DEFAULTQUEUE")
+    script = script if script.startswith(b"#!") else b"#!/bin/sh\n" + script
     with cluster:
-        cluster.submit(job, script if script.startswith(b"#!") else b"#!/bin/sh\n" + script, dict(variables))
-    return Reply(f"Job <{job.id}> is submitted to {'' if name else 'default '}queue <{job.queue}>.\n")
+        _check_conditions(options, cluster)
+        for element in _elements(job):
+            job = cluster.submit(element, script, dict(variables))
+            if "index" in job.extra:
+                job.extra["array"] = str(job.id - int(job.extra["index"]) + 1)
+    answer = f"Job <{number(job)}> is submitted to {'' if name else 'default '}queue <{job.queue}>.\n"
+    return _wait(cluster, job, answer) if "K" in options else Reply(answer)
+
+
+def _wait(cluster: Cluster, job: Job, answer: str) -> Reply:
+    """What -K does: bsub ends as the job does."""
+    while True:
+        with cluster:
+            job = cluster.jobs.get(job.id, job)
+        if job.state == State.ENDED:
+            return Reply(answer, "<<Waiting for dispatch ...>>\n<<Job is finished>>\n", exit_code(job) or 0)
+        time.sleep(0.05)
+
+
+def _elements(job: Job) -> list[Job]:
+    """A job for each index of ``name[1-3]``. The array has the id of the first; the others' are not seen."""
+    found = re.fullmatch(r"(.*)\[(\d+)-(\d+)\](?:%\d+)?", job.name)
+    if not found or not job.extra["named"]:
+        return [job]
+    indices = range(1, int(found[3]) - int(found[2]) + 2)
+    return [
+        Job.from_json(job.as_json() | {"name": f"{found[1]}[{index}]", "extra": job.extra | {"index": str(index)}})
+        for index in indices
+    ]
+
+
+def _check_conditions(options: Options, cluster: Cluster) -> None:
+    for _, id in _conditions(options):
+        if int(id) not in cluster.jobs:
+            raise _refusal("No matching job found", id)
 
 
 def _directives(script: bytes) -> list[str]:
@@ -57,8 +96,6 @@ def _describe(options: Options, settings: Settings, command: str, home: str) -> 
     name = options.get("J", command.partition("\n")[0])
     if len(options.get("J", "")) > _MOST:
         raise _refusal("Bad job name")
-    if "[" in name and "J" in options:
-        raise CommandError("bsub: this fake does not simulate job arrays\n", 255)
     user = pwd.getpwuid(os.getuid()).pw_name
     umask = os.umask(0)
     os.umask(umask)
@@ -69,6 +106,7 @@ def _describe(options: Options, settings: Settings, command: str, home: str) -> 
         uid=os.getuid(),
         queue=queue.name,
         queues=[queue.name],
+        requeueable="r" in options or ("rerunnable" in settings.extra and "rn" not in options),
         exclusive="x" in options,
         walltime=_walltime(options, queue),
         held=Wait.HELD_BY_USER if "H" in options else "",
@@ -88,7 +126,7 @@ def _describe(options: Options, settings: Settings, command: str, home: str) -> 
             "sla": options.get("sla", ""),
             "reservation": options.get("U", ""),
             "constraint": options.get("R", ""),
-            "memory_limit": options.get("M", ""),
+            "memory_limit": _memory_limit(options, settings),
         },
     )
     _needs(job, options, settings, queue)
@@ -96,11 +134,27 @@ def _describe(options: Options, settings: Settings, command: str, home: str) -> 
 
 
 def _queue(options: Options, settings: Settings) -> Queue:
-    name = options.get("q")
-    queue = settings.queue(name) if name else settings.default_queue()
-    if queue is None:
-        raise _refusal("No such queue", name or "")
-    return queue
+    """The first queue of those that are named that is open: LSF chooses one of several."""
+    names = options.get("q", "").split()
+    queues = [settings.queue(name) for name in names] or [settings.default_queue()]
+    if None in queues:
+        raise _refusal("No such queue", options.get("q", ""))
+    known = [queue for queue in queues if queue is not None]
+    return next((queue for queue in known if queue.up), known[0])
+
+
+def _memory_limit(options: Options, settings: Settings) -> str:
+    """The limit in KB: volclava counts it in MB, LSF in KB, where lsf.conf names no unit."""
+    if "M" not in options:
+        return ""
+    found = re.fullmatch(r"(\d+)([KMGT]?)B?!?" if modern(settings) else r"(\d+)()", options["M"])
+    if not found or not int(found[1]):
+        raise _refusal("Bad MEMLIMIT specification", options["M"])
+    unit = found[2] or settings.extra.get("LSF_UNIT_FOR_LIMITS", "KB" if modern(settings) else "MB")[0]
+    limit = int(found[1]) * 1024 ** "KMGT".index(unit)
+    if limit >= 2 * 1024**3:
+        raise _refusal("Bad rlimit specification, valid value 0<= n < 2T with LSF_UNIT_FOR_LIMITS in lsf.conf")
+    return str(limit)
 
 
 def _walltime(options: Options, queue: Queue) -> int | None:
@@ -144,12 +198,14 @@ def _needs(job: Job, options: Options, settings: Settings, queue: Queue) -> None
         r"\s*((select|rusage|span|order|same|cu|affinity)\[[^\[\]]*\]\s*)+|[^\[\]]+", requirement
     ):
         raise _refusal("Bad resource requirement syntax")
-    memory = re.search(r"\bmem\s*=\s*([0-9.]+)([A-Z]*)", requirement)
+    memory = re.search(r"\brusage\[[^\]]*\bmem\s*=\s*([0-9.]+)([A-Z]*)", requirement)
     if memory and (memory[2] not in _UNITS or (memory[2] and not modern(settings))):
         raise _refusal("Bad resource requirement syntax")
-    if "M" in options and not re.fullmatch(r"\d+([KMGT]B?)?!?" if modern(settings) else r"\d+", options["M"]):
-        raise _refusal("Bad MEMLIMIT specification", options["M"])
-    job.memory = math.ceil(float(memory[1]) * _UNITS[memory[2]]) if memory else 0
+    unit = settings.extra.get("LSF_UNIT_FOR_LIMITS", "MB")
+    unknown = set(re.findall(r"([A-Za-z_]\w*)(?:\([^)]*\))?\s*(?:=|<|>|!)", _without_span(requirement))) - _RESOURCES
+    if unknown - {settings.extra.get("resources", "")}:
+        raise _refusal("Bad resource requirement syntax")
+    job.memory = math.ceil(float(memory[1]) * _UNITS[memory[2] or unit]) if memory else 0
     gpus = re.search(r"\bnum=(\d+)", options.get("gpu", ""))
     job.gpus = int(gpus[1]) if gpus else 0
     nodes = [node for node in settings.nodes if node.name in queue.nodes]
@@ -163,6 +219,10 @@ def _needs(job: Job, options: Options, settings: Settings, queue: Queue) -> None
     else:
         job.cores = min(int(slots), max(node.cores for node in nodes))
     job.nodes = math.ceil(int(slots) / job.cores)
+
+
+def _without_span(requirement: str) -> str:
+    return re.sub(r"\b(span|order|same|cu|affinity)\[[^\]]*\]", "", requirement)
 
 
 def _refusal(reason: str, what: str = "") -> CommandError:

@@ -7,16 +7,16 @@ import os
 from ..engine import Cluster
 from ..model import Job
 from ..runner import Launch
-from .values import hosts
+from .values import hosts, number, title
 
 
 def prepare(cluster: Cluster, job: Job) -> Launch:
     workdir = job.workdir if os.path.isdir(job.workdir) else "/tmp"  # as sbatchd does
     environment = cluster.environment_of(job) | {
-        "LSB_BATCH_JID": str(job.id),
+        "LSB_BATCH_JID": title(job),
         "LSB_HOSTS": " ".join(hosts(job)),
-        "LSB_JOBID": str(job.id),
-        "LSB_JOBINDEX": "0",
+        "LSB_JOBID": str(number(job)),
+        "LSB_JOBINDEX": job.extra.get("index", "0"),
         "LSB_JOBNAME": job.name,
         "LSB_JOBPID": str(os.getpid()),
         "LSB_MCPU_HOSTS": " ".join(f"{name} {job.cores}" for name in job.on),
@@ -25,7 +25,7 @@ def prepare(cluster: Cluster, job: Job) -> Launch:
         "PWD": workdir,
     }
     stdout, stderr = (
-        os.path.join(workdir, path.replace("%J", str(job.id))) if path else ""
+        os.path.join(workdir, path.replace("%J", str(number(job)))) if path else ""
         for path in (job.extra["stdout"], job.extra["stderr"])
     )
     if not os.path.isdir(os.path.dirname(stdout)):

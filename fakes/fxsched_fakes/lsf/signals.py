@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 from collections.abc import Callable, Mapping
 
@@ -10,6 +11,7 @@ from ..engine import Cluster
 from ..frame import CommandError, Reply
 from ..model import Cause, Job, State
 from .options import parse
+from .values import named
 
 _KNOWN = "J= m= q= u= s= r l h V"
 
@@ -63,15 +65,17 @@ def _each(cluster: Cluster, command: str, words: list[str], act: Callable[[Clust
     out = err = ""
     with cluster:
         for word in words:
-            if not (word.isascii() and word.isdecimal()):
+            if not re.fullmatch(r"\d+(\[\d+\])?", word, re.ASCII):
                 raise CommandError(f"{word}: Illegal job ID.\n", 255)
-            job = cluster.jobs.get(int(word))
-            if job is None:
+            jobs = named(cluster, word)
+            live = [job for job in jobs if job.state != State.ENDED]
+            if not jobs:
                 err += f"Job <{word}>: No matching job found\n"
-            elif job.uid != os.getuid():
+            elif jobs[0].uid != os.getuid():
                 err += f"Job <{word}>: User permission denied\n"
-            elif job.state == State.ENDED:
+            elif not live:
                 err += f"Job <{word}>: Job has already finished\n"
             else:
-                out += f"Job <{word}> is being {act(cluster, job)}\n"
+                done = [act(cluster, job) for job in live]
+                out += f"Job <{word}> is being {done[0]}\n"
     return Reply(out, err, 255 if err else 0)

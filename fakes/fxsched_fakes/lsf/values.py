@@ -28,8 +28,23 @@ _ENDS = {
     Cause.MEMORY: "TERM_MEMLIMIT: job killed after reaching LSF memory usage limit.",
     Cause.PREEMPTED: "TERM_PREEMPT: job killed after preemption.",
 }
-# What a job's shell ends with when LSF ends the job: by INT, by USR2, by KILL.
-_CODES = {Cause.CANCELLED: 130, Cause.WALLTIME: 140, Cause.MEMORY: 137, Cause.PREEMPTED: 130, Cause.LAUNCH: 127}
+# What a job's shell ends with when LSF ends the job: by INT, or at its run limit by USR2.
+_CODES = {Cause.CANCELLED: 130, Cause.WALLTIME: 140, Cause.MEMORY: 130, Cause.PREEMPTED: 130, Cause.LAUNCH: 127}
+
+
+def number(job: Job) -> int:
+    """The id that users see: all elements of an array have the array's."""
+    return int(job.extra.get("array", job.id))
+
+
+def title(job: Job) -> str:
+    """The id as paragraphs have it: of an array's element with its index."""
+    return f"{number(job)}[{job.extra['index']}]" if "index" in job.extra else str(job.id)
+
+
+def named(cluster: Cluster, word: str) -> list[Job]:
+    """The jobs that an id on a command line means: ``31`` all elements of an array, ``31[2]`` one."""
+    return [job for job in cluster.jobs.values() if word in (str(number(job)), title(job))]
 
 
 def modern(settings: Settings) -> bool:
@@ -50,7 +65,11 @@ def word(job: Job) -> str:
 def waits_for(job: Job, settings: Settings) -> str:
     """Why, and on how many hosts."""
     number = len(settings.nodes)
-    return f"{_REASONS.get(job.wait, 'New job is waiting for scheduling')}: {number} host{'s' if number > 1 else ''}"
+    reason = _REASONS.get(job.wait, "New job is waiting for scheduling")
+    impossible = job.memory > max(node.memory for node in settings.nodes)
+    if impossible and job.wait in (Wait.RESOURCES, Wait.NODES_AWAY):  # LSF lets it wait for ever
+        reason = "Job's requirements for reserving resource (mem) not satisfied"
+    return f"{reason}: {number} host{'s' if number > 1 else ''}"
 
 
 def exit_code(job: Job) -> int | None:
@@ -81,7 +100,7 @@ def hosts(job: Job) -> list[str]:
 
 
 def long_time(at: float, settings: Settings, variables: Mapping[str, str]) -> str:
-    year = " %Y" if _with_year(settings, variables) else ""
+    year = " %Y" if with_year(settings, variables) else ""
     return time.strftime(f"%a %b %e %H:%M:%S{year}", time.localtime(at))
 
 
@@ -94,7 +113,7 @@ def column_time(at: float | None, settings: Settings, variables: Mapping[str, st
         return "-"
     if not modern(settings):
         return time.strftime("%m/%d-%H:%M:%S", time.localtime(at))
-    return time.strftime("%b %e %H:%M:%S %Y", time.localtime(at)) if _with_year(settings, variables) else short_time(at)
+    return time.strftime("%b %e %H:%M:%S %Y", time.localtime(at)) if with_year(settings, variables) else short_time(at)
 
 
 def remembered(cluster: Cluster) -> list[Job]:
@@ -103,5 +122,6 @@ def remembered(cluster: Cluster) -> list[Job]:
     return [jobs[id] for id in sorted(jobs)]
 
 
-def _with_year(settings: Settings, variables: Mapping[str, str]) -> bool:
-    return modern(settings) and variables.get("LSB_DISPLAY_YEAR", "").lower() == "y"
+def with_year(settings: Settings, variables: Mapping[str, str]) -> bool:
+    """Whether times show their year; volclava 2.2 does not know the variable, LSF 8 did."""
+    return (modern(settings) or "fold" in settings.extra) and variables.get("LSB_DISPLAY_YEAR", "").lower() == "y"

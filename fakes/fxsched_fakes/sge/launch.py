@@ -7,7 +7,7 @@ import os
 from ..engine import Cluster
 from ..model import Job
 from ..runner import Launch
-from .values import slots
+from .values import number, slots, task
 
 
 def prepare(cluster: Cluster, job: Job) -> Launch:
@@ -21,7 +21,11 @@ def prepare(cluster: Cluster, job: Job) -> Launch:
 
 def _file(job: Job, path: str, letter: str) -> str:
     path = expand(path or job.extra["home"], job)
-    return f"{path}/{job.name}.{letter}{job.id}" if os.path.isdir(path) else path
+    return (
+        f"{path}/{job.name}.{letter}{number(job)}{f'.{task(job)}' if task(job) else ''}"
+        if os.path.isdir(path)
+        else path
+    )
 
 
 def expand(path: str, job: Job) -> str:
@@ -29,10 +33,10 @@ def expand(path: str, job: Job) -> str:
     variables = {
         "$HOME": job.extra["home"],
         "$USER": job.user,
-        "$JOB_ID": str(job.id),
+        "$JOB_ID": str(number(job)),
         "$JOB_NAME": job.name,
         "$HOSTNAME": job.on[0] if job.on else "",
-        "$TASK_ID": "undefined",
+        "$TASK_ID": task(job) or "undefined",
     }
     for name, value in variables.items():
         path = path.replace(name, value)
@@ -47,7 +51,7 @@ def _added(job: Job, cluster: Cluster, script: str) -> dict[str, str]:
         "ENVIRONMENT": "BATCH",
         "HOME": home,
         "HOSTNAME": job.on[0],
-        "JOB_ID": str(job.id),
+        "JOB_ID": str(number(job)),
         "JOB_NAME": job.name,
         "JOB_SCRIPT": script,
         "LOGNAME": job.user,
@@ -66,7 +70,7 @@ def _added(job: Job, cluster: Cluster, script: str) -> dict[str, str]:
         "SGE_O_HOME": home,
         "SGE_O_WORKDIR": job.extra["from"],
         "SGE_STDOUT_PATH": job.extra["stdout"],
-        "SGE_TASK_ID": "undefined",
+        "SGE_TASK_ID": task(job) or "undefined",
         "SHELL": "/bin/sh",
         "TMPDIR": "/tmp",
         "USER": job.user,

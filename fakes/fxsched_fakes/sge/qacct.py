@@ -10,10 +10,11 @@ from ..engine import Cluster
 from ..frame import CommandError, Reply
 from ..model import Cause, Job
 from .options import Table
-from .values import PARK, error, long_date, look, ran, slots
+from .values import PARK, error, long_date, look, number, ran, slots, task
 
 TABLE = Table("qacct", "A= b= d= e= f= g= h= help j= l= m o= P= pe= q= slots= t=")
 _KILLED = 137
+_WARNED = 138  # the soft limit of the run time sends USR1
 
 
 def run(cluster: Cluster, arguments: list[str], _: Mapping[str, str]) -> Reply:
@@ -37,7 +38,7 @@ def run(cluster: Cluster, arguments: list[str], _: Mapping[str, str]) -> Reply:
 
 
 def _is(job: Job, wanted: str) -> bool:
-    return str(job.id) == wanted if wanted.isdigit() else fnmatchcase(job.name, wanted)
+    return str(number(job)) == wanted if wanted.isdigit() else fnmatchcase(job.name, wanted)
 
 
 def record(job: Job) -> str:
@@ -52,8 +53,8 @@ def record(job: Job) -> str:
         "project": job.extra.get("project") or "NONE",
         "department": "defaultdepartment",
         "jobname": job.name,
-        "jobnumber": str(job.id),
-        "taskid": "undefined",
+        "jobnumber": str(number(job)),
+        "taskid": task(job) or "undefined",
         "account": job.extra.get("account", "sge"),
         "priority": "0",
         "qsub_time": long_date(job.submitted),
@@ -75,11 +76,11 @@ def record(job: Job) -> str:
 def failed(job: Job) -> str:
     if job.cause == Cause.LAUNCH or (job.cause == Cause.FAILED and job.exit_code == PARK):
         code, words, _ = error(job)
-    elif job.cause in (Cause.WALLTIME, Cause.MEMORY):
+    elif job.cause in (Cause.WALLTIME, Cause.MEMORY) and "soft" not in job.extra:
         code, words = 37, "qmaster enforced h_rt, h_cpu, or h_vmem limit"
     elif job.cause == Cause.NODE_FAILURE:
         code, words = 19, "before writing exit_status"
-    elif job.signal or job.cause in (Cause.CANCELLED, Cause.PREEMPTED):
+    elif job.signal or job.cause in (Cause.CANCELLED, Cause.PREEMPTED, Cause.WALLTIME):
         code, words = 100, "assumedly after job"
     else:
         return "0    "
@@ -87,6 +88,8 @@ def failed(job: Job) -> str:
 
 
 def exit_status(job: Job) -> str:
+    if job.cause == Cause.WALLTIME and "soft" in job.extra:
+        return f"{_WARNED}                  (User defined signal 1)"
     if job.cause in (Cause.CANCELLED, Cause.WALLTIME, Cause.MEMORY, Cause.PREEMPTED):
         return f"{_KILLED}                  (Killed)"
     if job.signal:

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 
 from ..engine import Cluster
 from ..frame import CommandError, Reply
-from ..model import Cause, State
+from ..model import Cause, Job, State
 from .options import Table
-from .values import look, over, parked
+from .values import look, number, over, parked, task
 
 TABLE = Table("qdel", "f help t= u=")
 
@@ -24,23 +24,32 @@ def run(cluster: Cluster, arguments: list[str], _: Mapping[str, str]) -> Reply:
     with cluster:
         look(cluster)
         for word in (word for arguments in words for word in arguments.split(",")):
-            job = cluster.jobs.get(int(word)) if word.isdigit() else None
+            named = [job for job in cluster.jobs.values() if str(number(job)) == word]
+            jobs = [job for job in named if not over(job)]
             if not word.isdigit():
                 answer += f"The job {word} of user(s) {me} does not exist\n"
                 rc = 1
-            elif job is None or over(job):
+            elif not jobs:
                 answer += f'denied: job "{word}" does not exist\n'
                 rc = 1
-            elif job.uid != os.getuid():
+            elif jobs[0].uid != os.getuid():
                 answer += f'{me} - you do not have the necessary privileges to delete the job "{word}"\n'
                 rc = 1
-            elif parked(job):
-                job.extra["deleted"] = "yes"
-                answer += f"{me} has deleted job {word}\n"
-            elif job.state == State.QUEUED:
-                cluster.cancel(job, os.getuid())
-                answer += f"{me} has deleted job {word}\n"
             else:
-                cluster.end(job, Cause.CANCELLED)  # with KILL, and at once
-                answer += f"{me} has registered the job {word} for deletion\n"
+                waits = all(job.state == State.QUEUED for job in jobs)
+                answer += "".join(dict.fromkeys(_delete(cluster, job, me, whole=waits) for job in jobs))
     return Reply(answer, rc=rc)
+
+
+def _delete(cluster: Cluster, job: Job, me: str, *, whole: bool) -> str:
+    """An array of which nothing has started is deleted as one job."""
+    one = task(job) and not whole
+    kind, id = ("job-array task", f"{number(job)}.{task(job)}") if one else ("job", str(number(job)))
+    if parked(job):
+        job.extra["deleted"] = "yes"
+    elif job.state == State.QUEUED:
+        cluster.cancel(job, os.getuid())
+    else:
+        cluster.end(job, Cause.CANCELLED)  # with KILL, and at once
+        return f"{me} has registered the {kind} {id} for deletion\n"
+    return f"{me} has deleted {kind} {id}\n"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import re
 import time
 from collections.abc import Callable, Mapping
 
@@ -59,9 +60,17 @@ def _is_chosen(job: Job, options: Mapping[str, str]) -> bool:
 
 
 def _order(jobs: list[Job]) -> tuple[list[Job], list[Job]]:
+    """What runs, and what does not, as rows: all tasks of an array that wait are in one."""
     live = [job for job in jobs if job.live]
     waiting = sorted((job for job in jobs if not job.live and not values.over(job)), key=lambda job: bool(job.held))
-    return live, [*waiting, *(job for job in jobs if values.over(job))]
+    first = {(values.number(job), values.letters(job)): job for job in reversed(waiting)}
+    rows = [job for job in waiting if first[values.number(job), values.letters(job)] is job]
+    for row in rows:
+        tasks = [values.task(job) for job in waiting if values.number(job) == values.number(row) and values.task(job)]
+        if tasks:
+            step = row.extra["tasks"].partition(":")[2]
+            row.extra["shown"] = f"{tasks[0]}-{tasks[-1]}:{step}" if len(tasks) > 1 else tasks[0]
+    return live, [*rows, *(job for job in jobs if values.over(job))]
 
 
 def _priority(job: Job) -> str:
@@ -80,7 +89,7 @@ def _row(job: Job) -> str:
     kind = "running" if job.live else "zombie" if values.over(job) else "pending"
     moment = "JAT_start_time" if job.live else "JB_submission_time"
     fields = {
-        "JB_job_number": str(job.id),
+        "JB_job_number": str(values.number(job)),
         "JAT_prio": _priority(job),
         "JB_name": values.escaped(job.name),
         "JB_owner": job.user,
@@ -88,8 +97,12 @@ def _row(job: Job) -> str:
         moment: values.iso(values.shown_time(job)),
         "queue_name": values.instance(job),
         "slots": str(values.slots(job)),
-    }
+    } | ({"tasks": _tasks(job)} if values.task(job) else {})
     return f'    <job_list state="{kind}">\n{_elements(fields, 6)}    </job_list>\n'
+
+
+def _tasks(job: Job) -> str:
+    return values.task(job) if job.live else job.extra.get("shown", values.task(job))
 
 
 def _elements(fields: Mapping[str, str], indent: int) -> str:
@@ -105,8 +118,8 @@ def _table(jobs: list[Job]) -> str:
         at = time.strftime("%m/%d/%Y %H:%M:%S", time.localtime(values.shown_time(job)))
         name = os.fsdecode(os.fsencode(job.name)[:10])
         lines.append(
-            f"{job.id:>7} {_priority(job)} {name:<10} {job.user[:12]:<12} {values.letters(job):<5} {at}"
-            f" {values.instance(job)[:30]:<30} {values.slots(job):>5}        \n"
+            f"{values.number(job):>7} {_priority(job)} {name:<10} {job.user[:12]:<12} {values.letters(job):<5} {at}"
+            f" {values.instance(job)[:30]:<30} {values.slots(job):>5} {_tasks(job):<7}\n"
         )
     return "".join(lines)
 
@@ -126,8 +139,11 @@ def _details(cluster: Cluster, words: str) -> Reply:
     if not jobs:
         names = "".join(f"    <ST_name>{values.escaped(word)}</ST_name>\n" for word in unknown)
         return Reply(f"<?xml version='1.0'?>\n<unknown_jobs >\n{names}</unknown_jobs>\n")
-    body = "".join(f"    <element>\n{_detail(job)}    </element>\n" for job in jobs)
-    notes = "".join(_note(job) for job in jobs if values.note(job))
+    arrays: dict[int, list[Job]] = {}
+    for job in jobs:
+        arrays.setdefault(values.number(job), []).append(job)
+    body = "".join(f"    <element>\n{_detail(tasks)}    </element>\n" for tasks in arrays.values())
+    notes = "".join(_note(tasks[0]) for tasks in arrays.values() if values.note(tasks[0]))
     full = any(job.state == State.QUEUED and job.wait in (Wait.RESOURCES, Wait.PRIORITY) for job in jobs)
     general = (
         "      <SME_global_message_list>\n        <element>\n"
@@ -146,12 +162,13 @@ def _details(cluster: Cluster, words: str) -> Reply:
     )
 
 
-def _detail(job: Job) -> str:
+def _detail(tasks: list[Job]) -> str:
+    job = tasks[0]
     text = _elements(
         {
-            "JB_job_number": str(job.id),
+            "JB_job_number": str(values.number(job)),
             "JB_ar": "0",
-            "JB_exec_file": f"job_scripts/{job.id}",
+            "JB_exec_file": f"job_scripts/{values.number(job)}",
             "JB_submission_time": str(int(job.submitted)),
             "JB_owner": job.user,
             "JB_uid": str(job.uid),
@@ -165,17 +182,9 @@ def _detail(job: Job) -> str:
         },
         6,
     )
-    if job.live or values.parked(job):
-        task = {"JAT_status": str(_RUNNING if job.live else 0), "JAT_task_number": "1"}
-        text += f"      <JB_ja_tasks>\n        <ulong_sublist>\n{_elements(task, 10)}"
-        if values.parked(job):
-            message = values.escaped(values.stamped(job, values.error(job)[2]))
-            text += (
-                "          <JAT_message_list>\n            <ulong_sublist>\n              <QIM_type>1</QIM_type>\n"
-                f"              <QIM_message>{message}</QIM_message>\n            </ulong_sublist>\n"
-                "          </JAT_message_list>\n"
-            )
-        text += "        </ulong_sublist>\n      </JB_ja_tasks>\n"
+    placed = [task for task in tasks if task.live or values.parked(task)]
+    if placed:
+        text += f"      <JB_ja_tasks>\n{''.join(map(_task, placed))}      </JB_ja_tasks>\n"
     text += _elements({"JB_cwd": values.escaped(job.extra["wd"])}, 6)
     if job.after:
         jobs = "".join(f"          <JRE_job_number>{other}</JRE_job_number>\n" for _, other in job.after)
@@ -183,13 +192,46 @@ def _detail(job: Job) -> str:
             "      <JB_jid_predecessor_list>\n        <job_predecessors>\n"
             f"{jobs}        </job_predecessors>\n      </JB_jid_predecessor_list>\n"
         )
-    return text
+    first, last, step = re.fullmatch(r"(\d+)-(\d+):(\d+)", job.extra.get("tasks", "1-1:1")).groups()  # type: ignore[union-attr]
+    return (
+        text
+        + _elements(
+            {
+                "JB_deadline": "0",
+                "JB_execution_time": str(int(job.begin)) if job.begin > job.submitted else "0",
+                "JB_checkpoint_attr": "0",
+                "JB_checkpoint_interval": "0",
+                "JB_reserve": "false",
+                "JB_mail_options": "0",
+                "JB_priority": "1024",
+                "JB_restart": {"y": "1", "n": "2"}.get(job.extra.get("restart", ""), "0"),
+                "JB_verify": "0",
+            },
+            6,
+        )
+        + "      <JB_ja_structure>\n        <task_id_range>\n"
+        + _elements({"RN_min": first, "RN_max": last, "RN_step": step}, 10)
+        + "        </task_id_range>\n      </JB_ja_structure>\n"
+        + _elements({"JB_type": "0", "JB_ja_task_concurrency": "0"}, 6)
+    )
+
+
+def _task(job: Job) -> str:
+    text = _elements({"JAT_status": str(_RUNNING if job.live else 0), "JAT_task_number": values.task(job) or "1"}, 10)
+    if values.parked(job):
+        message = values.escaped(values.stamped(job, values.error(job)[2]))
+        text += (
+            "          <JAT_message_list>\n            <ulong_sublist>\n              <QIM_type>1</QIM_type>\n"
+            f"              <QIM_message>{message}</QIM_message>\n            </ulong_sublist>\n"
+            "          </JAT_message_list>\n"
+        )
+    return f"        <ulong_sublist>\n{text}        </ulong_sublist>\n"
 
 
 def _note(job: Job) -> str:
     return (
         "        <element>\n          <MES_job_number_list>\n            <ulong_sublist>\n"
-        f"              <ULNG_value>{job.id}</ULNG_value>\n            </ulong_sublist>\n"
+        f"              <ULNG_value>{values.number(job)}</ULNG_value>\n            </ulong_sublist>\n"
         "          </MES_job_number_list>\n          <MES_message_number>0</MES_message_number>\n"
         f"          <MES_message>{values.escaped(values.note(job))}</MES_message>\n        </element>\n"
     )
@@ -204,8 +246,8 @@ def _described(cluster: Cluster, words: str) -> Reply:
 
 def _description(job: Job) -> str:
     fields = {
-        "job_number": str(job.id),
-        "exec_file": f"job_scripts/{job.id}",
+        "job_number": str(values.number(job)),
+        "exec_file": f"job_scripts/{values.number(job)}",
         "submission_time": values.long_date(job.submitted),
         "owner": job.user,
         "uid": str(job.uid),

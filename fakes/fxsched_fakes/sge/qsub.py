@@ -5,6 +5,7 @@ from __future__ import annotations
 import grp
 import os
 import pwd
+import re
 import shlex
 import sys
 from collections.abc import Mapping
@@ -14,6 +15,7 @@ from ..frame import CommandError, Reply
 from ..model import Job, Settings, State
 from .options import Table
 from .request import describe, refused
+from .values import number
 
 TABLE = Table(
     "qsub",
@@ -46,9 +48,37 @@ def run(cluster: Cluster, arguments: list[str], variables: Mapping[str, str]) ->
         job = describe(options, requests, cluster.settings, name)
         _complete(job, options, variables, cluster.settings)
         job.arguments = words[1:]
-        cluster.submit(job, script, _environment(options, variables))
-    answer = f"{job.id}\n" if "terse" in options else f'Your job {job.id} ("{job.name}") has been submitted\n'
+        for element in _tasks(job, options):
+            job = cluster.submit(element, script, _environment(options, variables))
+            if "task" in job.extra:
+                job.extra["array"] = str(job.id - int(job.extra["offset"]))
+        access = "no_access" not in cluster.settings.extra
+    shown = f"{number(job)}.{job.extra['tasks']}" if "tasks" in job.extra else str(job.id)
+    said = f'Your job{"-array" if "tasks" in job.extra else ""} {shown} ("{job.name}") has been submitted\n'
+    if not access:  # it is accepted all the same
+        raise refused(f"warning: {job.user}'s job is not allowed to run in any queue\n{said.strip()}")
+    answer = f"{shown}\n" if "terse" in options else said
     return Reply(answer, warnings)
+
+
+def _tasks(job: Job, options: dict[str, list[str]]) -> list[Job]:
+    """A job for each task of ``-t 1-9:2``. The array has the id of the first; the others' are not seen."""
+    if "t" not in options:
+        return [job]
+    found = re.fullmatch(r"(\d+)(?:-(\d+)(?::(\d+))?)?", options["t"][0])
+    if not found:
+        text = options["t"][0]
+        raise CommandError(
+            f'qsub: Numerical value invalid!\nThe initial portion of string "{text}" contains no decimal number\n', 7
+        )
+    if not int(found[1]):
+        raise refused("job rejected: 0 is an invalid task id")
+    first, last, step = int(found[1]), int(found[2] or found[1]), int(found[3] or 1)
+    tasks = f"{first}-{last}:{step}"
+    return [
+        Job.from_json(job.as_json() | {"extra": job.extra | {"task": str(task), "tasks": tasks, "offset": str(offset)}})
+        for offset, task in enumerate(range(first, last + 1, step))
+    ]
 
 
 def _script(words: list[str]) -> tuple[bytes, str]:

@@ -12,7 +12,19 @@ ENVIRONMENTS = {"smp": "$pe_slots", "mpi": "$fill_up"}
 """The parallel environments, with the rule by which each gives out slots."""
 
 _COMPLEXES = frozenset({"h_rt", "s_rt", "h_vmem", "mem_free", "gpu", "exclusive", "hostname", "h", "arch"})
-_FORBIDDEN = {":": "Colon (':')", "@": "At ('@')", "*": "Asterisk ('*')", "/": "Slash ('/')", "\\": "Backslash ('\\')"}
+# In the order in which verify_str_key() of Grid Engine looks for them in a name; then the names that it keeps.
+_FORBIDDEN = {
+    "\n": "Return",
+    "\t": "Tab",
+    "\r": "Carriage return",
+    "/": "Slash ('/')",
+    ":": "Colon (':')",
+    "@": "At ('@')",
+    "\\": "Backslash ('\\')",
+    "*": "Asterisk ('*')",
+    "?": "Questionmark ('?')",
+}
+_KEPT = ("NONE", "ALL", "TEMPLATE")
 _LONGEST_NAME = 512
 _SIZES = {"": 1, "k": 1000, "K": 1024, "m": 1000**2, "M": 1024**2, "g": 1000**3, "G": 1024**3}
 
@@ -36,6 +48,9 @@ def describe(options: dict[str, list[str]], requests: list[str], settings: Setti
     else:
         queue = settings.queue(job.queue)
         job.walltime = queue.max_time if queue else None  # the queue's own h_rt holds for everybody
+    soft = _seconds("s_rt", wanted["s_rt"]) if "s_rt" in wanted else None
+    if soft is not None and (job.walltime is None or soft < job.walltime):
+        job.walltime, job.extra["soft"] = soft, "s_rt"
     memory = wanted.get("h_vmem") or wanted.get("mem_free")
     if memory:
         job.memory = -(-_bytes(memory) // 1024**2) * job.cores
@@ -44,6 +59,8 @@ def describe(options: dict[str, list[str]], requests: list[str], settings: Setti
     category = [f"-pe {' '.join(options['pe'])}"] if "pe" in options else []
     category += [f"-l {','.join(f'{name}={value}' for name, value in wanted.items())}"] if wanted else []
     job.extra["category"] = " ".join(category) or "NONE"
+    job.requeueable = options.get("r", ["y" if "rerun" in settings.extra else "n"])[0] in ("y", "yes")
+    job.extra["restart"] = options.get("r", [""])[0][:1]
     job.held = Wait.HELD_BY_USER if "h" in options else ""
     if "a" in options:
         job.begin = calendar.timegm(time.strptime(options["a"][0][:12], "%Y%m%d%H%M"))
@@ -60,6 +77,8 @@ def _name(name: str) -> str:
     for character, words in _FORBIDDEN.items():
         if character in name:
             raise refused(f"{words} not allowed in objectname")
+    if name.upper() in _KEPT:
+        raise refused(f'Keyword ("{name.upper()}") not allowed as objectname')
     if " " in name or not name.isascii():
         raise refused("Error reading answer list from qmaster")
     if name[0].isdigit():

@@ -36,6 +36,16 @@ def look(cluster: Cluster) -> None:
             job.begin = 0
 
 
+def number(job: Job) -> int:
+    """The id that users see: all tasks of an array have the array's."""
+    return int(job.extra.get("array", job.id))
+
+
+def task(job: Job) -> str:
+    """The task of an array that it is."""
+    return job.extra.get("task", "")
+
+
 def parked(job: Job) -> bool:
     """It could not start, or said so itself: it is left until somebody deletes it."""
     failed = job.cause == Cause.LAUNCH or (job.cause == Cause.FAILED and job.exit_code == PARK)
@@ -130,7 +140,6 @@ def matching(cluster: Cluster, words: str) -> Iterator[tuple[str, list[Job]]]:
 
     for word in words.split(","):
         if word.isdigit():
-            job = cluster.jobs.get(int(word))
-            yield word, [job] if job else []
+            yield word, [job for job in cluster.jobs.values() if str(number(job)) == word]
         else:
             yield word, [job for job in cluster.jobs.values() if fnmatchcase(job.name, word)]
