@@ -315,6 +315,12 @@ async def outcome(action: Awaitable[Any], *, explained: bool = True) -> tuple[An
     except FxschedError as raised:
         error = raised
     if explained:
-        assert "cluster 'main'" in str(error), error
-        assert ADVICE.search(str(error)), error
+        assert_clear(error)
     return None, type(error)
+
+
+def assert_clear(error: Exception | str) -> None:
+    """The text names the cluster and says what to do."""
+    text = str(error)
+    assert "cluster 'main'" in text, text
+    assert ADVICE.search(text), text

@@ -45,11 +45,13 @@ def drain(slurm: Slurm) -> None:
 
 
 def hanging(slurm: Slurm, kind: str = "hang") -> subprocess.Popen[bytes]:
-    """Starts an sbatch that hangs, and waits until it does."""
+    """Starts an sbatch that hangs, and waits until it sleeps: just before, an interrupt would not wake a Python."""
     slurm.plan("sbatch", kind)
     before = len(faults.calls(slurm.state))
     process = slurm.start("sbatch", "--wrap", "true")
     wait_for(lambda: len(faults.calls(slurm.state)) > before, lambda: "it was never called")
+    status = Path(f"/proc/{process.pid}/status")
+    wait_for(lambda: "State:\tS" in status.read_text(), lambda: "it does not sleep")
     return process
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -107,11 +108,12 @@ def test_a_launch_that_is_asked_to_end_leaves_no_session_or_has_told_of_it(site:
     ("fault", "number", "code"), [("hang", signal.SIGTERM, 143), ("accept-then-hang", signal.SIGINT, 130)]
 )
 def test_a_signal_while_sbatch_hangs_leaves_no_job(site: Site, fault: str, number: int, code: int) -> None:
-    site.configure(submit_deadline=0.5)
     site.plan("sbatch", fault, calls=[1])
     launcher = site.launching()
     until(lambda: site.calls("sbatch"))
     launcher.send_signal(number)
+    for pid in pids_of(site, "sbatch"):
+        os.kill(int(pid), signal.SIGKILL)  # as at its deadline
 
     out, _ = launcher.communicate()
 

@@ -18,6 +18,7 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from trio.testing import MockClock
 
 from fxsched.cluster.cluster import Cluster, Job
 from fxsched.cluster.reconcile import reconcile
@@ -120,12 +121,15 @@ class Promises(RuleBasedStateMachine):
         """Run a verb in a process of its own, which may be killed; return its result, its error, or None."""
         (Path(self.fake.directory) / "calls.json").unlink(missing_ok=True)
         faults.plan(self.fake.directory, trouble)
-        timing = Timing(launch=0.3, settle_pause=0.0, cancel=0.02, poll_interval=0.0, gone_after=0.0)
+        timing = Timing(poll_interval=0.0, gone_after=0.0)
         options = SlurmAdapter.Options(accounting=False)
         cluster = Cluster("main", SlurmAdapter(self.host, options), self.ledger(), timing=timing)
         self.host.kill_after(killed)
         try:
-            return anyio.run(verb, cluster)
+            with mock.patch("anyio.to_thread.run_sync", _in_no_thread):  # or the clock would not wait for it
+                return anyio.run(
+                    verb, cluster, backend="trio", backend_options={"clock": MockClock(autojump_threshold=0)}
+                )
         except FxschedError as error:
             assert_clear(error)
             return error
@@ -241,6 +245,10 @@ class Promises(RuleBasedStateMachine):
     def no_file_of_the_ledger_is_bad(self) -> None:
         if hasattr(self, "fake"):
             assert self.ledger().bad() == []
+
+
+async def _in_no_thread(function: Callable[..., Any], *arguments: Any, **_: Any) -> Any:
+    return function(*arguments)
 
 
 async def _status(id: JobId, cluster: Cluster) -> Any:
