@@ -17,11 +17,15 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def lost(site: Site) -> str:
-    """The id of a session whose job the controller has lost, and which it has given to a job of somebody else."""
+    """The id of a session that was seen, whose job the controller has lost, and which it has given to another one."""
     with site.fake as fake:
         fake.next_id = 4217
-    site.plan("sbatch", "lose", calls=[1])
     id = site.launched()
+    site.fxsched("status", id)
+    with site.fake as fake:
+        fake.lose(fake.jobs[int(id)])
+        fake.next_id = int(id)
+        fake.set_clock(fake.clock_offset + 5)  # no controller is back within the second
     assert site.sbatch("other") == id
     return id
 
