@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.anyio
 
 
-NO_JOBS = CommandResult(0, b"JOBID|STATE|SUBMIT_TIME|START_TIME|END_TIME|NODELIST|REASON|NAME\n", b"")
+NO_JOBS = CommandResult(
+    0, b"JOBID|STATE|SUBMIT_TIME|START_TIME|END_TIME|NODELIST|RESTART_COUNT|EXIT_CODE|REASON|STDOUT|NAME\n", b""
+)
 ONE = JobId("4217")
 
 
@@ -164,8 +166,13 @@ async def test_many_jobs_are_asked_for_in_few_commands(count: int, most: int) ->
 def queue(*rows: str) -> CommandResult:
     """Return a list of squeue with these rows of id, state and reason."""
     fields = (row.split("|") for row in rows)
-    lines = (f"{id}|{state}|N/A|N/A|N/A||{reason}|x\n".encode() for id, state, reason in fields)
+    lines = (job_row(id, state, reason) for id, state, reason in fields)
     return CommandResult(0, NO_JOBS.stdout + b"".join(lines), b"")
+
+
+def job_row(id: str, state: str = "RUNNING", reason: str = "None", name: str = "x", output: str = "/dev/null") -> bytes:
+    """Return a row of squeue's list."""
+    return f"{id}|{state}|N/A|N/A|N/A||0|0|{reason}|{output}|{name}\n".encode()
 
 
 def asking(answer: Callable[[Command], CommandResult]) -> SlurmAdapter:

@@ -21,16 +21,16 @@ from fxsched.errors import (
 )
 from fxsched.hosts import CommandResult
 from fxsched.jobs import EndCause, JobId, JobState, Token
-from fxsched_slurm.reasons import sentence
+from fxsched_slurm.reasons import NOT_LAUNCHED, sentence
 from fxsched_slurm.replies import (
     check_answer,
     check_cancel,
     expand_nodes,
     listing,
-    parse_names,
     parse_sacct,
     parse_squeue,
     parse_submit,
+    tokens,
 )
 
 from ..captures import result
@@ -40,9 +40,30 @@ Q, H, R, S = JobState.QUEUED, JobState.HELD, JobState.RUNNING, JobState.SUSPENDE
 TOKEN = Token("abcdefghijklmnop2345")
 
 
-def squeue_row(state: str, reason: str = "None", *, id: str = "7", nodes: str = "", start: str = "N/A") -> str:
-    """Return a row as ``squeue -o SQUEUE_FORMAT`` prints it."""
-    return f"{id}|{state}|2026-11-22T15:11:37|{start}|2026-11-22T15:12:00|{nodes}|{reason}|x\n"
+HEADER = "JOBID|STATE|SUBMIT_TIME|START_TIME|END_TIME|NODELIST|RESTART_COUNT|EXIT_CODE|REASON|STDOUT|NAME\n"
+"""What Slurm 22.05.8 prints above SQUEUE_FORMAT."""
+
+
+def squeue_row(
+    state: str,
+    reason: str = "None",
+    *,
+    id: str = "7",
+    nodes: str = "",
+    start: str = "N/A",
+    restarts: int = 0,
+    status: str = "0",
+    output: str = "/dev/null",
+    name: str = "x",
+) -> str:
+    """Return a row as ``squeue -O SQUEUE_FORMAT`` prints it."""
+    times = f"2026-11-22T15:11:37|{start}|2026-11-22T15:12:00"
+    return f"{id}|{state}|{times}|{nodes}|{restarts}|{status}|{reason}|{output}|{name}\n"
+
+
+def sacct_row(words: str, status: str = "0:0", *, id: str = "7", user: str = "ada", name: str = "x") -> str:
+    """Return a row as ``sacct -o SACCT_FORMAT`` prints it."""
+    return f"{id}|{user}|{words}|{status}|2026-11-22T15:20:28|2026-11-22T15:20:28|Unknown|n1|{name}\n"
 
 
 # ── submit ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -191,8 +212,8 @@ def test_every_state_that_slurm_documents(state: str) -> None:
 
 @given(st.from_regex(r"[A-Z][A-Z_]{2,20}", fullmatch=True).filter(lambda word: word not in ENDS and word not in LIVE))
 def test_a_state_that_nobody_knows_is_alive(word: str) -> None:
-    for row, parse in ((squeue_row(word), parse_squeue), (f"7|{word}|0:0|Unknown|Unknown|Unknown|n1|x\n", parse_sacct)):
-        status = parse(row)[JobId("7")]
+    for found in (parse_squeue(squeue_row(word)), parse_sacct(sacct_row(word), "ada")):
+        status = found[JobId("7")]
         assert status.cause is None
         assert status.state is not JobState.ENDED
         assert status.native_state == word
@@ -284,9 +305,7 @@ def test_a_command_that_could_not_ask_is_no_answer(name: str) -> None:
         check_answer(SLURM.result(name))
 
 
-WHOLE = (
-    "JOBID|STATE|SUBMIT_TIME|START_TIME|END_TIME|NODELIST|REASON|NAME\n" + squeue_row("RUNNING") + squeue_row("PENDING")
-)
+WHOLE = HEADER + squeue_row("RUNNING") + squeue_row("PENDING")
 
 
 def test_half_a_list_is_no_answer() -> None:
@@ -307,7 +326,7 @@ def test_what_is_no_list_is_no_answer_though_squeue_ended_well(text: str) -> Non
 
 def test_a_list_may_come_behind_a_banner() -> None:
     banner = "Welcome to the cluster.\n"
-    assert listing(CommandResult(0, f"{banner}{WHOLE}".encode(), b"")) == banner + WHOLE
+    assert listing(CommandResult(0, f"{banner}{WHOLE}".encode(), b"")) == WHOLE.removeprefix(HEADER)
 
 
 def test_a_complaint_beside_an_answer_is_an_answer() -> None:
