@@ -78,7 +78,7 @@ _REFUSED: Final = re.compile(
     )"""
 )
 _CANCEL_REFUSED: Final = re.compile(
-    r"(?i)denied|permission|not permitted|can not be altered|invalid (?:job id (?!specified)|option|user)|no job ident|"
+    r"(?i)denied|permission|not permitted|can not be altered|invalid (?:job id(?! specified)|option|user)|no job ident|"
     r"unknown job signal"
 )
 _OVER: Final = ("Invalid job id specified", "already completing or completed", "already finished")

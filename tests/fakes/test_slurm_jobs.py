@@ -237,7 +237,8 @@ def test_an_array_s_tasks_go_by_its_id_as_recorded(slurm: Slurm) -> None:
         f"{array}_[3]",
     ]
     slurm.out("scancel", array)
-    wait_for(lambda: not slurm.out("squeue", "-h", "-j", array))
+    for task in range(4):
+        slurm.await_state(f"{array}_{task}", "CANCELLED")
     assert slurm.run("sbatch", "--array=x", "--wrap", "true").stderr == (
         "sbatch: error: Batch job submission failed: Invalid job array specification\n"
     )
