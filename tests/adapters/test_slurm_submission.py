@@ -131,8 +131,28 @@ def test_a_native_word_that_names_another_cluster_than_is_asked_afterwards_is_re
 
 @pytest.mark.parametrize(
     "word",
-    ": --array=1-1 --array --ar=1 --arr -a -a1-3 -a=1 -Ha1 -HsQa1 --job-name=x --job-name --job=x --j -J -Jx -HJx "
-    "--wrap=true --wr=x --test-only".split(),
+    [
+        ":",
+        "--array=1-1",
+        "--array",
+        "--ar=1",
+        "--arr",
+        "-a",
+        "-a1-3",
+        "-a=1",
+        "-Ha1",
+        "-HsQa1",
+        "--job-name=x",
+        "--job-name",
+        "--job=x",
+        "--j",
+        "-J",
+        "-Jx",
+        "-HJx",
+        "--wrap=true",
+        "--wr=x",
+        "--test-only",
+    ],
 )
 def test_a_native_word_that_names_or_splits_the_job_is_refused(word: str) -> None:
     with pytest.raises(SubmitRejected, match=rf"'{word}'"):
@@ -150,8 +170,23 @@ def test_a_native_word_that_requeues_against_the_setting_is_refused(requeue: boo
 
 @pytest.mark.parametrize(
     "word",
-    "--cluster-constraint=gpu --cluster-c=gpu --comment=-M -pM -C -m --mem=1M --account=a -Aa -pa -waJ "
-    "--reservation=J --no-kill --comment=: --time=1".split(),
+    [
+        "--cluster-constraint=gpu",
+        "--cluster-c=gpu",
+        "--comment=-M",
+        "-pM",
+        "-C",
+        "-m",
+        "--mem=1M",
+        "--account=a",
+        "-Aa",
+        "-pa",
+        "-waJ",
+        "--reservation=J",
+        "--no-kill",
+        "--comment=:",
+        "--time=1",
+    ],
 )
 def test_a_native_word_that_only_looks_like_one_of_these_is_passed_on(word: str) -> None:
     assert sbatch_options(JobSpec(token=new_token(), native=(word,)))[-1] == word
