@@ -290,7 +290,7 @@ def test_a_program_that_cannot_even_begin_has_submitted_nothing() -> None:
 
 
 def test_all_that_a_submit_without_an_id_said_is_quoted() -> None:
-    with pytest.raises(OutcomeUnknown, match="Allocation loni_xx has expired.*Bye"):
+    with pytest.raises(OutcomeUnknown, match=r"Allocation loni_xx has expired.*Bye"):
         parse_submit(printed("Bye\n", 0, "Allocation loni_xx has expired\n"), lsf(), WHO)
 
 
