@@ -11,7 +11,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from fxsched.adapter import Ability, Adapter
-from fxsched.errors import CommandNotFound, InvalidRequest, SchedulerUnavailable
+from fxsched.errors import CommandNotFound, InvalidRequest, SchedulerUnavailable, SubmitRejected
 from fxsched.jobs import JobId
 from fxsched.kit import by_token
 from fxsched.registry import load_adapter
@@ -62,10 +62,15 @@ class CommandAdapter(Adapter):
         self.job_id_variable = options.job_id_variable or other.job_id_variable
         self.unset = (*other.unset, *options.unset)
         self.reserved = (*other.reserved, *options.reserved)
+        self.lag = other.lag if options.lag is None else options.lag
+        self.end_lag = other.end_lag if options.end_lag is None else options.end_lag
 
     async def submit(self, spec: JobSpec) -> JobId:
         """Run the submit command, with the script on its standard input or in the file that it names."""
         options = self.options
+        for word in spec.native:
+            if any(re.fullmatch(pattern, word) for pattern in options.not_native):
+                raise SubmitRejected(f"native has {word!r}, which the cluster's options.not_native forbids")
         in_file = "script" in placeholders(options.submit)
         path = f"{spec.working_directory or ''}/job.sh"
         argv = self._found(submit_words(options.submit, spec, path, options.output_escapes))
@@ -110,7 +115,11 @@ class CommandAdapter(Adapter):
         if self._other:
             return await self._other.find(token)
         result = await self._ask(self.options.find or self.options.status, {"token": token})
-        return by_token(parse_names(result, self.options, self.name, token)).get(token, ())
+        return by_token(parse_names(result, self.options, self.name, token, await self._owner_in_rows())).get(token, ())
+
+    def is_same(self, id: JobId, reported: JobId) -> bool:
+        """Whether the job's own word for itself is the id that its scheduler goes by."""
+        return self._other.is_same(id, reported) if self._other else super().is_same(id, reported)
 
     async def submissions(self) -> Mapping[Token, tuple[JobId, ...]]:
         """Look through the names in a whole list, where find does not ask for a single one."""
@@ -119,17 +128,23 @@ class CommandAdapter(Adapter):
         if Ability.LIST not in self.abilities:
             return await super().submissions()
         result = await self._ask(self.options.find or self.options.status, {})
-        return by_token(parse_names(result, self.options, self.name))
+        return by_token(parse_names(result, self.options, self.name, owner=await self._owner_in_rows()))
 
     async def _status(self, ids: frozenset[JobId]) -> dict[JobId, JobStatus]:
         separator = self.options.separator
         words = [separator.join(sorted(ids))] if separator else sorted(ids)
-        answer = parse_status(await self._ask(self.options.status, {}, words), self.options, ids, self.name)
+        owner = await self._owner_in_rows()
+        answer = parse_status(await self._ask(self.options.status, {}, words), self.options, ids, self.name, owner)
         found = dict(answer.found)
         if answer.one_is_unknown:
             for id in sorted(ids - found.keys()):
                 found |= await self._status(frozenset([id]))
         return found
+
+    async def _owner_in_rows(self) -> str:
+        """Return whose rows are ours; nothing where they do not say so."""
+        told = "(?P<owner>" in self.options.row + self.options.find_row
+        return await self.owner() if told else ""
 
     async def _end(self, template: Template, id: JobId) -> None:
         self._check_ids([id])

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 GROUPS: Final = frozenset(
-    {"id", "state", "name", "reason", "exit_code", "signal", "nodes"} | {"submitted", "started", "ended", "expected"}
+    {"id", "state", "name", "token", "owner", "reason", "exit_code", "signal", "nodes"}
+    | {"submitted", "started", "ended", "expected"}
 )
 """What the named groups of a row may be called."""
 STATES: Final = frozenset(word.value for word in (*JobState, *EndCause)) - {"gone", "unknown"}
@@ -41,6 +42,10 @@ class Options(Adapter.Options, frozen=True, kw_only=True):
     """Anywhere in what a submit that failed printed: it was refused, and nothing exists."""
     unavailable: tuple[str, ...] = ()
     """Anywhere in what a command that failed printed: it certainly did nothing, but later it may."""
+    doubtful: tuple[str, ...] = ()
+    """Likewise: it may have done its work, whatever ``rejected`` and ``unavailable`` make of the rest of its words."""
+    not_native: tuple[str, ...] = ()
+    """Whole words that must not stand in ``native``: options that name the job, or make several of it."""
     output_escapes: dict[str, str] = field(default_factory=dict)
     """Characters that the scheduler reads as a pattern in the output's name, and how to write them."""
 
@@ -78,9 +83,9 @@ class Options(Adapter.Options, frozen=True, kw_only=True):
     cancel: Template = ()
     """The command that ends the job ``{id}``."""
     already: tuple[str, ...] = ()
-    """Anywhere in what a cancel that failed printed: the job has ended, or is unknown."""
+    """Anywhere in what a cancel printed: the job has ended, or is unknown."""
     denied: tuple[str, ...] = ()
-    """Anywhere in what a cancel that failed printed: the scheduler said no."""
+    """Anywhere in what a cancel printed, whatever its exit code: the scheduler said no."""
     kill: Template = ()
     """The command that ends a job that a cancel did not end; none: cancel again."""
 
@@ -107,6 +112,10 @@ class Options(Adapter.Options, frozen=True, kw_only=True):
     """Seconds that a command may take."""
     submit_deadline: float = 60.0
     """Seconds that a submit may take."""
+    lag: float | None = None
+    """Seconds for which a job that was just submitted may be missing in the lists."""
+    end_lag: float | None = None
+    """Seconds after a job's end until the list can tell its cause."""
 
     def __post_init__(self) -> None:
         """Check everything, as msgspec demands with ``ValueError``."""
@@ -114,7 +123,7 @@ class Options(Adapter.Options, frozen=True, kw_only=True):
         if not placeholders(self.submit) & {"name", "token"}:
             raise ValueError("submit must give the job a name, {name} or {token}: find looks for it")
         _check_group(self.id)
-        for name in ("rejected", "unavailable", "already", "denied", "empty", "gone"):
+        for name in ("rejected", "unavailable", "doubtful", "not_native", "already", "denied", "empty", "gone"):
             for pattern in getattr(self, name):
                 _check_telling(pattern, name)
         _check_telling(self.job_id, "job_id")
@@ -156,7 +165,8 @@ class Options(Adapter.Options, frozen=True, kw_only=True):
         if not self.find and "ids" in placeholders(self.status):
             raise ValueError("find is missing: status, which asks by {ids}, cannot look for a name")
         check_words(self.find, "find", {"token"})
-        _check_row(self.find_row or self.row, "find_row" if self.find_row else "row", {"id", "name"})
+        field, row = ("find_row", self.find_row) if self.find_row else ("row", self.row)
+        _check_row(row, field, {"id"} if "(?P<token>" in row else {"id", "name"})
         if self.find_complete:
             _check_telling(self.find_complete, "find_complete")
 

@@ -11,11 +11,12 @@ from datetime import UTC, datetime, tzinfo
 from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from fxsched import reasons
-from fxsched.errors import CancelRefused, OutcomeUnknown, SchedulerUnavailable, SubmitRejected
+from fxsched.errors import OutcomeUnknown, SchedulerUnavailable
 from fxsched.jobs import EndCause, JobId, JobState, JobStatus
-from fxsched.kit import token_of
+from fxsched.kit import both_streams, not_cancelled, submitted, token_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from fxsched_command.options import Options
 
 _SHOWN: Final = 200
+_BY_SIGNAL: Final = range(129, 255)
 _CUT: Final = 3
 """Characters of the token at the end of a shortened name that are no accident."""
 _CAUSES: Final = frozenset(cause.value for cause in EndCause)
@@ -50,32 +52,30 @@ def parse_submit(result: CommandResult, options: Options, who: str) -> JobId:
     ids = ids or {id for line in _lines(result.stderr) if (id := _id_in(line, options))}
     if len(ids) > 1:
         raise OutcomeUnknown(f"{who} named {len(ids)} jobs: {', '.join(sorted(ids))}")
-    if not result.exit_code:
-        if ids:
-            return ids.pop()
-        raise OutcomeUnknown(f"{who} accepted the job, but named no id: {_end(result)!r}")
-    words = _complaint(result)
-    by_signal = 128 < result.exit_code < 255
-    if not ids and not by_signal:
-        if _says(result, options.unavailable):
-            raise SchedulerUnavailable(f"{who} cannot be reached: {words}. No job was submitted")
-        if _says(result, options.rejected):
-            raise SubmitRejected(f"{who} refused the job: {words}")
-    raise OutcomeUnknown(f"{who} did not confirm the job, with exit code {result.exit_code}: {words}")
+    return submitted(
+        ids.pop() if ids else None,
+        result,
+        who=who,
+        command="the submit command",
+        words=_complaint(result),
+        unreached=_says(result, options.unavailable),
+        doubtful=_says(result, options.doubtful) or result.exit_code in _BY_SIGNAL,
+        refused=_says(result, options.rejected),
+    )
 
 
-def parse_status(result: CommandResult, options: Options, ids: frozenset[JobId], who: str) -> Answer:
+def parse_status(result: CommandResult, options: Options, ids: frozenset[JobId], who: str, owner: str = "") -> Answer:
     """Return what a list says of ``ids``: of each a status, or GONE, unless ``one_is_unknown``.
 
     A list that comes with an exit code other than zero counts only with a line that explains it, and then only for the
-    jobs that it names.
+    jobs that it names. With an ``owner``, a row of somebody else's is none of ours.
 
     Raises:
         SchedulerUnavailable: it is no answer.
     """
     lines = _lines(result.stdout)
     said = [line.strip() for line in (*lines, *_lines(result.stderr))]
-    rows, unread = _rows(lines, options, who)
+    rows, unread = _rows(lines, options, who, owner)
     matches = [match for pattern in options.gone for line in said if (match := re.fullmatch(pattern, line))]
     named = {JobId(match["id"].strip()) for match in matches if "id" in match.re.groupindex and match["id"]}
     unnamed = any("id" not in match.re.groupindex for match in matches)
@@ -83,7 +83,7 @@ def parse_status(result: CommandResult, options: Options, ids: frozenset[JobId],
     if result.exit_code and not (named or unnamed or none):
         raise SchedulerUnavailable(f"{who} could not be asked: {_complaint(result)}")
 
-    found = {id: rows[id] for id in ids & rows.keys()}
+    found = {id: status for id in ids if (status := rows.get(id) or _of_tasks(id, rows))}
     for id in ids - found.keys():
         line = next(
             (line for line in unread if _mentions(line, id) and not _has_line([line], [options.complete])), None
@@ -97,18 +97,23 @@ def parse_status(result: CommandResult, options: Options, ids: frozenset[JobId],
     if missing and unnamed and len(ids) > 1:
         return Answer(found, True)
     if missing and not unnamed:
-        check_whole(result, options.complete, who)
+        check_whole(result, options.complete, options.row, who)
     return Answer(found | {id: JobStatus(id=id, state=JobState.GONE, source=who) for id in missing}, False)
 
 
-def parse_names(result: CommandResult, options: Options, who: str, token: Token | None = None) -> list[tuple[str, str]]:
+def parse_names(
+    result: CommandResult, options: Options, who: str, token: Token | None = None, owner: str = ""
+) -> list[tuple[str, str]]:
     """Return the id and the name in each row of a whole list; of a name that is the bare token, with a dot before it.
+
+    Where the row has the token itself, that takes the name's place.
 
     Args:
         result: what the command left behind.
         options: how to read it.
         who: the scheduler, for messages.
         token: what is looked for. A line that has it, but cannot be read, is no answer.
+        owner: whose rows are ours, where they say so.
 
     Raises:
         SchedulerUnavailable: it is no answer.
@@ -118,9 +123,10 @@ def parse_names(result: CommandResult, options: Options, who: str, token: Token 
     pairs = []
     for line in lines:
         match = pattern.fullmatch(line)
-        id, name = (_text(match, "id"), _text(match, "name")) if match else ("", "")
+        id, name = _text(match, "id"), _text(match, "token") or _text(match, "name")
         if re.fullmatch(options.job_id, id):
-            pairs.append((id, f".{name}"))
+            if not _is_foreign(match, owner):
+                pairs.append((id, f".{name}"))
         elif token and token in line:
             raise SchedulerUnavailable(f"{who} has a job {token}, but its line is not understood: {line[:_SHOWN]!r}")
         cut = name.rpartition(".")[2]
@@ -130,19 +136,24 @@ def parse_names(result: CommandResult, options: Options, who: str, token: Token 
         return []
     if result.exit_code:
         raise SchedulerUnavailable(f"{who} could not be asked: {_complaint(result)}")
-    check_whole(result, options.find_complete or options.complete, who)
+    check_whole(result, options.find_complete or options.complete, options.find_row or options.row, who)
     return pairs
 
 
-def check_whole(result: CommandResult, complete: str, who: str) -> None:
+def check_whole(result: CommandResult, complete: str, row: str, who: str) -> None:
     """Raise unless a list ended well, with its last line feed, and has the line that only a whole one has.
+
+    Where that line comes behind the rows, it is the last of the list, and what follows it is none of it.
 
     Raises:
         SchedulerUnavailable: it may have been cut off, or is no list at all.
     """
     if result.exit_code:
         raise SchedulerUnavailable(f"{who} could not be asked: {_complaint(result)}")
-    if not result.stdout.endswith(b"\n") or not _has_line(_lines(result.stdout), [complete]):
+    lines = _lines(result.stdout)
+    last = max((number for number, line in enumerate(lines) if re.fullmatch(complete, line)), default=None)
+    closed = last is not None and _has_line(lines[:last], [row]) and not _has_line(lines[last + 1 :], [row])
+    if last is None or not (closed or result.stdout.endswith(b"\n")):
         raise SchedulerUnavailable(f"{who} could not be asked: it printed no whole list, but ends in {_end(result)!r}")
 
 
@@ -153,21 +164,21 @@ def check_cancel(result: CommandResult, options: Options, id: JobId, who: str) -
         CancelRefused, SchedulerUnavailable: the administrator knows these words for certain.
         OutcomeUnknown: everything else, for it may have worked.
     """
-    if not result.exit_code or _says(result, options.already):
+    if _says(result, options.already):
         return
-    words = _complaint(result)
-    if _says(result, options.unavailable):
-        raise SchedulerUnavailable(f"{who} cannot be reached: {words}. Nothing was cancelled")
-    if _says(result, options.denied):
-        raise CancelRefused(f"{who} refused to cancel job {id}: {words}")
-    raise OutcomeUnknown(f"{who} did not confirm that it cancels job {id}: {words}")
+    doubtful, denied = _says(result, options.doubtful), _says(result, options.denied)
+    unreached = _says(result, options.unavailable)
+    if not result.exit_code and not (doubtful or denied or unreached):
+        return
+    known = denied or unreached
+    raise not_cancelled(id, who=who, words=_complaint(result), unreached=unreached, doubtful=doubtful or not known)
 
 
 # ── rows ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _rows(lines: Sequence[str], options: Options, who: str) -> tuple[dict[JobId, JobStatus], list[str]]:
-    """Return the status in each row, and the lines that are none."""
+def _rows(lines: Sequence[str], options: Options, who: str, owner: str) -> tuple[dict[JobId, JobStatus], list[str]]:
+    """Return the status in each row of ours, and the lines that are none."""
     pattern = re.compile(options.row)
     words = {word: state for state, own in options.states.items() for word in own}
     zone = _zone(options.zone)
@@ -179,11 +190,24 @@ def _rows(lines: Sequence[str], options: Options, who: str) -> tuple[dict[JobId,
         if match is None or not re.fullmatch(options.job_id, id) or not _text(match, "state"):
             unread.append(line)
             continue
+        if _is_foreign(match, owner):
+            continue
         status = _status(match, id, options, words, zone, who)
         # A name with a line feed in it can look like a row: of two that differ, the one that ends no session counts.
         if id not in rows or rows[id].state is JobState.ENDED:
             rows[id] = status
     return rows, unread
+
+
+def _of_tasks(id: JobId, rows: dict[JobId, JobStatus]) -> JobStatus | None:
+    """Return how the array ``id`` stands of which there are rows (``7[1]``): it lives while any of its tasks does."""
+    tasks = [status for row, status in rows.items() if row.startswith(f"{id}[")]
+    live = [status for status in tasks if status.state is not JobState.ENDED]
+    return next((replace(status, id=id) for status in (*live, *tasks)), None)
+
+
+def _is_foreign(match: re.Match[str] | None, owner: str) -> bool:
+    return bool(owner) and _text(match, "owner") not in ("", owner)
 
 
 def _status(
@@ -199,11 +223,14 @@ def _status(
     def moment(group: str) -> datetime | None:
         return _moment(_text(match, group), options.time_format, zone)
 
+    if ended and reason in options.held_reasons:
+        reason = ""  # why it had waited until then
     return JobStatus(
         id=id,
         state=state,
         # A name without a token is no job of ours, or is one that is cut short; the latter must not end a session.
         name=name if token_of(f".{name}") else "",
+        token=token_of(f".{_text(match, 'token')}") or token_of(f".{name}"),
         native_state=word,
         reason=options.reasons[reason] if reason in options.reasons else reasons.said(who, reason),
         cause=cause,
@@ -255,12 +282,12 @@ def _has_line(lines: Iterable[str], patterns: Iterable[str]) -> bool:
 
 
 def _mentions(line: str, id: str) -> bool:
-    return re.search(rf"(?<![\w.]){re.escape(id)}(?!\w)", line) is not None
+    return re.search(rf"(?<![\w.]){re.escape(id)}(?![A-Za-z0-9])", line) is not None
 
 
 def _complaint(result: CommandResult) -> str:
-    """Return all that a command complained of, on one line: what of it is a mere prefix, nobody knows here."""
-    return " ".join(result.complaint.split()) or f"exit code {result.exit_code}"
+    """Return all that a command said, on one line: what of it is a complaint, or a mere prefix, nobody knows here."""
+    return both_streams(result) or f"exit code {result.exit_code}"
 
 
 def _end(result: CommandResult) -> str:

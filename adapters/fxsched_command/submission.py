@@ -29,14 +29,15 @@ _OF: Final[dict[str, str]] = {
     "gpus_total": "gpus",
     **{f"memory_{share}{unit}": "memory" for share in ("", "total_", "per_core_") for unit in _SIZES},
     **{f"walltime_{form}": "walltime" for form in ("seconds", "minutes", "hours", "hms", "hm", "dhms")},
-    **{name: name for name in (*_TEXTS, "exclusive", "native")},
+    **{name: name for name in (*_TEXTS, "exclusive", "requeue", "native")},
+    "no_requeue": "requeue",
 }
 """Placeholder → what it expresses, of ``JobSpec`` or ``Resources``."""
 
 SUBMIT: Final = frozenset(_OF) | {"name", "token", "directory", "output", "script"}
 """All that a submit command can hold."""
 OPTIONAL: Final = frozenset(
-    name for name, of in _OF.items() if of in ("gpus", "memory", "walltime", "exclusive", *_TEXTS)
+    name for name, of in _OF.items() if of in ("gpus", "memory", "walltime", "exclusive", "requeue", *_TEXTS)
 )
 """What is not always set, and so stands in a list of its own."""
 
@@ -57,6 +58,8 @@ def submit_words(template: Template, spec: JobSpec, script: str, escapes: Mappin
         "output": _escaped(spec.output or "/dev/null", escapes),
         "script": script,
         "exclusive": "" if spec.exclusive else None,
+        "requeue": "" if spec.requeue else None,
+        "no_requeue": None if spec.requeue else "",
     }
     return fill(template, values, lists={"native": spec.native})
 

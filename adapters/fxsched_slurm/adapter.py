@@ -12,30 +12,38 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from fxsched.adapter import Ability, Adapter
-from fxsched.errors import InvalidRequest, SchedulerUnavailable
+from fxsched.errors import (
+    CommandNotFound,
+    InvalidRequest,
+    OutcomeUnknown,
+    PartlyUnavailable,
+    SchedulerUnavailable,
+    SubmitRejected,
+)
 from fxsched.jobs import JobId, JobState, JobStatus
 from fxsched.kit import complaint_of
+from fxsched_slurm.complaints import refused_without_a_word
 from fxsched_slurm.replies import (
-    NAMES_FORMAT,
     SACCT_FORMAT,
     SQUEUE_FORMAT,
-    check_answer,
     check_cancel,
     listing,
-    parse_names,
     parse_sacct,
     parse_squeue,
     parse_submit,
+    tokens,
 )
 from fxsched_slurm.submission import sbatch_options
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from fxsched.hosts import CommandResult
     from fxsched.jobs import JobSpec, Token
 
 _ID: Final = re.compile(r"\d+(_\d+)?", re.ASCII)
+_CLUSTER: Final = re.compile(r"[\w.-]+")
+_NEVER_ANSWERS: Final = "Where sacct never answers, set options.accounting = false"
 # Times without a zone are the reader's: so the reader's zone is set.
 _READING: Final = {"TZ": "UTC"}
 FEW: Final = 40
@@ -52,8 +60,9 @@ class SlurmAdapter(Adapter):
     keeps = ("SLURM_CONF", "SLURM_JWT")
     job_id_variable = "SLURM_JOB_ID"
     reserved = ("SLURM_", "SLURMD_", "SBATCH_", "SRUN_")
-    # What sbatch sets for the script, srun takes for its own options: memory three ways at once is an error, and a
-    # binding or an export list of the batch step is wrong for any other.
+    # What sbatch sets for the script, srun takes for its own options: memory three ways at once is an error, as are two
+    # numbers of cores; a binding or an export list of the batch step is wrong for any other, and our way to open the
+    # session's log is none for a user's files.
     unset = (
         "SLURM_MEM_PER_CPU",
         "SLURM_MEM_PER_GPU",
@@ -68,6 +77,22 @@ class SlurmAdapter(Adapter):
         "SLURM_MEM_BIND_VERBOSE",
         "SLURM_EXPORT_ENV",
         "SLURM_NTASKS_PER_NODE",
+        "SLURM_NTASKS_PER_CORE",
+        "SLURM_NTASKS_PER_GPU",
+        "SLURM_NTASKS_PER_SOCKET",
+        "SLURM_TRES_PER_TASK",  # 23.11 sets it for -c
+        "SLURM_CPUS_PER_GPU",
+        "SLURM_GPUS",
+        "SLURM_GPUS_PER_NODE",
+        "SLURM_GPUS_PER_SOCKET",
+        "SLURM_GPUS_PER_TASK",
+        "SLURM_GPU_BIND",
+        "SLURM_GPU_FREQ",
+        "SLURM_DISTRIBUTION",
+        "SLURM_HINT",
+        "SLURM_THREADS_PER_CORE",
+        "SLURM_CPU_FREQ_REQ",
+        "SLURM_OPEN_MODE",
     )
 
     class Options(Struct, frozen=True):
@@ -86,20 +111,34 @@ class SlurmAdapter(Adapter):
         submit_deadline: float = 150.0
         """Seconds that sbatch may take: at MaxJobCount, it tries again for 120 s before it gives up."""
 
+        def __post_init__(self) -> None:
+            """Check the cluster, as msgspec demands with ``ValueError``."""
+            if self.cluster is not None and (self.cluster == "all" or not _CLUSTER.fullmatch(self.cluster)):
+                raise ValueError(
+                    f"cluster must be the name of one cluster, not {self.cluster!r}: an id tells nothing of which it "
+                    "is. Name each as a cluster of its own"
+                )
+
     options: Options
-    _accounting: bool | None = None
+    _no_accounting = False
 
     async def submit(self, spec: JobSpec) -> JobId:
         """Run sbatch with the script on standard input: sbatch takes "-" and /dev/stdin for names of files."""
         native = (*self.options.native, *spec.native)
         argv = self._command("sbatch", *sbatch_options(replace(spec, native=native)))
-        return parse_submit(await self.host.run(argv, stdin=spec.script, deadline=self.options.submit_deadline))
+        result = await self.host.run(argv, stdin=spec.script, deadline=self.options.submit_deadline)
+        try:
+            return parse_submit(result)
+        except OutcomeUnknown as doubt:
+            if refused_without_a_word(result) and await self._is_missing(spec.token):
+                raise SubmitRejected(f"Slurm refused the job, and gave no reason: {complaint_of(result)}") from doubt
+            raise
 
     async def status(self, ids: frozenset[JobId]) -> Mapping[JobId, JobStatus]:
         """Ask squeue, and sacct for what squeue has forgotten.
 
-        For more than a few ids, one squeue for all jobs of the user is cheaper than the list; what it does not know is
-        then asked for by id, since it may be somebody else's.
+        For more than a few ids, one squeue for all jobs of the user is cheaper than the list. Somebody else's job is
+        none of ours, though it may have been given the id of one that a crash lost.
 
         Of sacct only ends are believed. squeue knows every live job; what sacct alone calls live is a runaway job
         (sacctmgr(1)), of whose end the accounts have not heard, and would live for ever.
@@ -107,17 +146,19 @@ class SlurmAdapter(Adapter):
         for id in ids:
             if not _ID.fullmatch(id):
                 raise InvalidRequest(f"{id!r} is not a Slurm job id")
-        found: dict[JobId, JobStatus] = {}
-        if len(ids) > FEW:
-            own = await self._ask("squeue", "--states=all", f"--format={SQUEUE_FORMAT}", "--me", "--array")
-            found = parse_squeue(listing(own))
-        missing = sorted(ids - found.keys())
-        for begin in range(0, len(missing), CHUNK):
-            found |= await self._squeue_by_id(missing[begin : begin + CHUNK])
-        forgotten = ids - found.keys()
-        if forgotten:
-            accounts = _only(forgotten, await self._sacct(forgotten))
-            found |= {id: status for id, status in accounts.items() if status.state is JobState.ENDED}
+        found = _only(ids, await self._squeue(sorted(ids) if len(ids) <= FEW else []))
+        forgotten = sorted(ids - found.keys())
+        try:
+            for begin in range(0, len(forgotten), CHUNK):
+                some = forgotten[begin : begin + CHUNK]
+                accounts = _only(some, await self._sacct(f"--jobs={','.join(some)}"))
+                found |= {id: status for id, status in accounts.items() if status.state is JobState.ENDED}
+        except SchedulerUnavailable as error:
+            if not found:
+                raise
+            partly = PartlyUnavailable(error.what)
+            partly.answers = found
+            raise partly from error
         return {id: found.get(id) or JobStatus(id=id, state=JobState.GONE, source="squeue") for id in ids}
 
     async def cancel(self, id: JobId, token: Token | None = None) -> None:
@@ -127,53 +168,52 @@ class SlurmAdapter(Adapter):
         check_cancel(id, await self.host.run(self._command("scancel", id), deadline=self.options.deadline))
 
     async def find(self, token: Token) -> tuple[JobId, ...]:
-        """Look through the names of the user's own jobs, and in the accounting for one that ended long ago."""
+        """Look through the user's own jobs, and in the accounting for one that ended long ago."""
         found = (await self.submissions()).get(token, ())
-        if not found and self._accounting is not False and self.options.accounting is not False:
-            records = await self._ask_sacct("--format=JobIDRaw,JobName", "--starttime=now-1days")
-            found = parse_names(records.text).get(token, ()) if records else ()
-        return found
+        return found or tokens((await self._sacct("--starttime=now-1days")).values()).get(token, ())
 
     async def submissions(self) -> dict[Token, tuple[JobId, ...]]:
-        """Look through the names of the user's own jobs."""
-        queue = await self._ask("squeue", "--states=all", f"--format={NAMES_FORMAT}", "--me")
-        return parse_names(listing(queue))
+        """Look through the user's own jobs."""
+        return tokens((await self._squeue([])).values())
 
-    async def _squeue_by_id(self, ids: list[JobId]) -> dict[JobId, JobStatus]:
-        result = await self._ask(
-            "squeue", "--states=all", f"--format={SQUEUE_FORMAT}", f"--jobs={','.join(ids)}", "--array"
-        )
+    async def _is_missing(self, token: Token) -> bool:
+        """Whether Slurm certainly has no such job."""
+        try:
+            return not await self.find(token)
+        except SchedulerUnavailable:
+            return False
+
+    async def _squeue(self, ids: list[JobId]) -> dict[JobId, JobStatus]:
+        """Return the user's own jobs: these, or where none is named, all."""
+        chosen = [f"--jobs={','.join(ids)}"] if ids else []
+        result = await self._ask("squeue", "--me", "--states=all", "--array", f"--Format={SQUEUE_FORMAT}", *chosen)
         # Of several ids, squeue leaves out those that it does not know. Of one, it makes an error.
         if result.exit_code and len(ids) == 1 and "Invalid job id specified" in complaint_of(result):
             return {}
-        return _only(ids, parse_squeue(listing(result)))
+        return parse_squeue(listing(result))
 
-    async def _sacct(self, ids: frozenset[JobId]) -> dict[JobId, JobStatus]:
-        if self._accounting is False or self.options.accounting is False:
-            return {}
-        result = await self._ask_sacct(f"--format={SACCT_FORMAT}", f"--jobs={','.join(sorted(ids))}")
-        return parse_sacct(result.text) if result else {}
-
-    async def _ask_sacct(self, *options: str) -> CommandResult | None:
-        """Return what sacct says; None where there is no accounting, which is remembered.
+    async def _sacct(self, *options: str) -> dict[JobId, JobStatus]:
+        """Return what the accounts have of the user's own jobs; nothing where there are none, which is remembered.
 
         Raises:
-            SchedulerUnavailable: there is accounting, and it could not be asked.
+            SchedulerUnavailable: there are accounts, and they could not be asked.
         """
+        if self._no_accounting or self.options.accounting is False:
+            return {}
+        options = ("--allocations", "--noheader", "--parsable2", f"--format={SACCT_FORMAT}", *options)
         try:
-            result = await self._ask("sacct", "--allocations", "--noheader", "--parsable2", *options)
-        except SchedulerUnavailable:
-            if self.options.accounting is None:
-                return None
-            raise
+            result = await self._ask("sacct", *options)
+        except SchedulerUnavailable as error:
+            if self.options.accounting is None and isinstance(error.__cause__, CommandNotFound):
+                self._no_accounting = True
+                return {}
+            raise SchedulerUnavailable(f"{error.what}. {_NEVER_ANSWERS}") from error
         if "accounting storage is disabled" in complaint_of(result):
-            self._accounting = False
-            return None
-        if result.exit_code and self.options.accounting is None:
-            return None
-        check_answer(result)
-        self._accounting = True
-        return result
+            self._no_accounting = True
+            return {}
+        if result.exit_code:
+            raise SchedulerUnavailable(f"Slurm's sacct could not be asked: {complaint_of(result)}. {_NEVER_ANSWERS}")
+        return parse_sacct(result.text, await self.owner()) if result.text.strip() else {}
 
     async def _ask(self, command: str, *options: str) -> CommandResult:
         return await self.ask(self._command(command, *options), environment=_READING, deadline=self.options.deadline)
@@ -183,5 +223,5 @@ class SlurmAdapter(Adapter):
         return [self.options.commands.get(name, name), *cluster, *options]
 
 
-def _only(ids: frozenset[JobId] | list[JobId], found: Mapping[JobId, JobStatus]) -> dict[JobId, JobStatus]:
+def _only(ids: Iterable[JobId], found: Mapping[JobId, JobStatus]) -> dict[JobId, JobStatus]:
     return {id: found[id] for id in ids if id in found}

@@ -26,10 +26,7 @@ _SENTENCES: Final = {
     "AccountNotAllowed": "The account may not use this partition.",
     "BadConstraints": "No node can meet what it asks for.",
     "NodeDown": "A node that it needs is down.",
-    "JobLaunchFailure": "It could not be launched: its node, or the directory for its output, could not be used.",
-    "NonZeroExitCode": "",
-    "TimeLimit": "",
-    "OutOfMemory": "",
+    "JobLaunchFailure": "Its node failed to launch it.",
     "DeadLine": "It could not end before its deadline.",
     "FrontEndDown": "A front end that it needs is down.",
     "InactiveLimit": "It was inactive for too long.",
@@ -43,6 +40,19 @@ _SENTENCES: Final = {
         "Waiting for nodes that are down, drained or reserved."
     ),
 }
+# Why a job ended. All other reasons are those for which it had waited before: squeue goes on showing them.
+_ENDS: Final = {
+    "JobLaunchFailure": "",  # of every batch script that a signal ended; what was never launched has NOT_LAUNCHED
+    "NonZeroExitCode": "",
+    "TimeLimit": "",
+    "OutOfMemory": "",
+    "NodeDown": "",
+    "BadConstraints": _SENTENCES["BadConstraints"],
+    "DeadLine": _SENTENCES["DeadLine"],
+    "InactiveLimit": _SENTENCES["InactiveLimit"],
+    "DependencyNeverSatisfied": "Another job, for which it had waited, did not end as required.",
+}
+NOT_LAUNCHED: Final = "It could not be launched: its node, or the directory for its output, could not be used."
 _BEGINNINGS: Final = {
     "ReqNodeNotAvail": "A node that it needs is not available.",
     "AssocGrp": "Waiting: the group or account has reached its limit.",
@@ -63,6 +73,16 @@ _HELD: Final = frozenset(
 def held(reason: str) -> bool:
     """Whether a pending job with this reason waits for a person."""
     return _plain(reason) in _HELD
+
+
+def end_sentence(reason: str) -> str:
+    """Return a sentence for a job that has ended with Slurm's ``reason``; one that no table knows is quoted."""
+    reason = _plain(reason)
+    if reason in _ENDS:
+        return _ENDS[reason]
+    if reason in ("", "None") or reason in _SENTENCES or reason.startswith(tuple(_BEGINNINGS)):
+        return ""
+    return reasons.said("Slurm", reason)
 
 
 def sentence(reason: str, word: str) -> str:

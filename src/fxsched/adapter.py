@@ -200,7 +200,7 @@ class Adapter(ABC):
         try:
             return await self.host.run(argv, environment=environment or {}, stdin=stdin, deadline=deadline)
         except (HostError, OutcomeUnknown) as error:
-            raise SchedulerUnavailable(f"{self.name} could not be asked: {error}") from error
+            raise SchedulerUnavailable(f"{self.name} could not be asked: {error.what}") from error
 
     async def owner(self) -> str:
         """Return the account that commands run as, asked once: another one's jobs are none of ours.

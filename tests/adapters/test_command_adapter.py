@@ -14,6 +14,7 @@ from fxsched.errors import (
     NotSupported,
     OutcomeUnknown,
     SchedulerUnavailable,
+    SubmitRejected,
 )
 from fxsched.hosts import CommandResult, LocalHost
 from fxsched.hosts.scripted import Command, ScriptedHost
@@ -126,6 +127,37 @@ async def test_find_may_ask_for_the_token_itself() -> None:
     assert commands(adapter)[0].argv == ("squeue", f"--name=*.{token}")
     with pytest.raises(NotSupported, match="cannot list"):
         await adapter.submissions()
+
+
+async def test_whose_jobs_are_ours_is_asked_once_and_only_where_rows_tell_the_owner() -> None:
+    token = new_token()
+    text = f"7 running ada x.{token}\n8 running eve x.{token}\nend of list\n"
+    row = r"(?P<id>\d+) (?P<state>\w+) (?P<owner>\w+) (?P<name>.*)"
+    adapter = scripted(lambda command: "ada\n" if command.argv[0] == "id" else text, "spool", row=row)
+
+    for _ in range(2):
+        assert await adapter.find(token) == ("7",)
+        assert await adapter.submissions() == {token: ("7",)}
+        found = await adapter.status(frozenset([JobId("8")]))
+        assert found[JobId("8")].state is JobState.GONE
+
+    assert [command.argv[0] for command in commands(adapter)].count("id") == 1
+
+
+@pytest.mark.parametrize("word", ["-J", "--array=1-2"])
+async def test_a_native_word_that_is_not_to_be_passed_on_is_refused(word: str) -> None:
+    adapter = scripted(lambda _: "Submitted batch job 7\n", not_native=["-[Ja].*", "--array.*"])
+
+    with pytest.raises(SubmitRejected, match=f"'{word}'"):
+        await adapter.submit(JobSpec(token=new_token(), native=("--hold", word)))
+    assert commands(adapter) == []
+
+
+def test_how_long_lists_lag_is_as_described_or_as_the_other_adapter_s() -> None:
+    adapter = scripted(lambda _: "", lag=3.0, end_lag=15.0)
+
+    assert (adapter.lag, adapter.end_lag) == (3.0, 15.0)
+    assert scripted(lambda _: "").lag == 0.0
 
 
 async def test_where_all_are_listed_reconcile_sees_all() -> None:

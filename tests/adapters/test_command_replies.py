@@ -271,6 +271,96 @@ def test_in_doubt_a_job_may_exist(answer: CommandResult) -> None:
         parse_submit(answer, lsf(), WHO)
 
 
+def test_words_that_are_known_to_leave_it_open_are_stronger_than_those_that_refuse() -> None:
+    """Grid Engine warns so, ends with 1, and runs the job."""
+    warned = printed("Your job has been submitted\n", 1, "nosuch: No such queue. Job not submitted.\n")
+    lost = printed("", 255, "No such queue. Communication time out. Job not submitted.\n")
+
+    with pytest.raises(OutcomeUnknown, match="No such queue"):
+        parse_submit(warned, lsf(), WHO)
+    with pytest.raises(OutcomeUnknown, match="Communication time out"):
+        parse_submit(lost, lsf(doubtful=["Communication time out"]), WHO)
+
+
+def test_a_program_that_cannot_even_begin_has_submitted_nothing() -> None:
+    words = "bsub: error while loading shared libraries: liblsf.so: cannot open shared object file\n"
+
+    with pytest.raises(SchedulerUnavailable, match="liblsf"):
+        parse_submit(printed("", 127, words), lsf(), WHO)
+
+
+def test_all_that_a_submit_without_an_id_said_is_quoted() -> None:
+    with pytest.raises(OutcomeUnknown, match=r"Allocation loni_xx has expired.*Bye"):
+        parse_submit(printed("Bye\n", 0, "Allocation loni_xx has expired\n"), lsf(), WHO)
+
+
+@pytest.mark.parametrize("code", [0, 255])
+def test_a_cancel_is_denied_whatever_the_exit_code(code: int) -> None:
+    """Maui's canceljob says so and ends well."""
+    with pytest.raises(CancelRefused, match="User permission denied"):
+        check_cancel(printed("Job <7>: User permission denied\n", code), lsf(), JobId("7"), WHO)
+
+
+@pytest.mark.parametrize("line", ["7_1|RUNNING", "7+0|RUNNING", "7_[1-2]|PENDING"])
+def test_a_row_of_a_part_keeps_its_job_alive(line: str) -> None:
+    assert statuses(printed(f"{HEAD}{line}\n"), "7") == {"7": JobState.RUNNING}
+
+
+@pytest.mark.parametrize(("first", "second"), [("EXIT", "RUN"), ("RUN", "DONE")])
+def test_an_array_lives_while_a_task_does(first: str, second: str) -> None:
+    options = lsf(row=ROW.replace(r"(?P<id>\d+)", r"(?P<id>\d+(?:\[\d+\])?)"))
+    text = HEAD + row("7[1]", first) + row("7[2]", second)
+
+    assert statuses(printed(text), "7", options=options) == {"7": JobState.RUNNING}
+
+
+def test_noise_may_stand_behind_the_closing_mark_of_a_list() -> None:
+    options = as_options(described("spool"))
+    text = SPOOL_ROW.format(state="running", code="-", began="0", ended="-") + "logout"
+
+    assert statuses(printed(text), "7", "8", options=options) == {"7": JobState.RUNNING, "8": JobState.GONE}
+    with pytest.raises(SchedulerUnavailable, match="no whole list"):  # a header may stand above half a list
+        statuses(printed(HEAD + "8      bo"), "7")
+
+
+OWNED = {"row": ROW.replace(r"(?P<id>\d+) +\S+", r"(?P<id>\d+) +(?P<owner>\S+)")}
+
+
+def test_somebody_else_s_row_is_none_of_ours() -> None:
+    token = new_token()
+    text = HEAD + row("7", name=f"x.{token}") + row("8", name=f"x.{token}").replace("bob ", "eve ")
+
+    found = parse_status(printed(text), lsf(**OWNED), frozenset(map(JobId, "78")), WHO, "bob").found
+
+    assert {id: status.state for id, status in found.items()} == {"7": JobState.RUNNING, "8": JobState.GONE}
+    assert parse_names(printed(text), lsf(**OWNED), WHO, token, "bob") == [("7", f".x.{token}")]
+
+
+def test_the_token_may_stand_elsewhere_than_in_the_name() -> None:
+    token = new_token()
+    options = as_options(described("spool") | {"row": SPOOL_TOKEN, "find_row": SPOOL_TOKEN})
+    text = f"7 running - n1 0 - thesis {token}\nend of list\n"
+
+    assert parse_status(printed(text), options, frozenset([JobId("7")]), WHO).found[JobId("7")].token == token
+    assert parse_names(printed(text), options, WHO, token) == [("7", f".{token}")]
+
+
+def test_a_name_that_is_the_bare_token_shows_whose_job_it_is() -> None:
+    token = new_token()
+    text = SPOOL_ROW.format(state="running", code="-", began="0", ended="-").replace(" x\n", f" {token}\n")
+
+    found = parse_status(printed(text), as_options(described("spool")), frozenset([JobId("7")]), WHO).found
+
+    assert found[JobId("7")].token == token
+
+
+def test_why_a_job_was_held_is_not_why_it_ended() -> None:
+    options = as_options(described("hpc"))
+    text = "JOBID|STATE|SUBMIT_TIME|START_TIME|END_TIME|NODELIST|REASON|NAME\n7|CANCELLED|N/A|N/A|N/A||JobHeldUser|x\n"
+
+    assert parse_status(printed(text), options, frozenset([JobId("7")]), WHO).found[JobId("7")].reason == ""
+
+
 def test_certain_words_are_certain() -> None:
     with pytest.raises(SubmitRejected, match="nosuch: No such queue"):
         parse_submit(LSF.result("04-bsub-unknown-queue"), lsf(), WHO)
@@ -281,6 +371,11 @@ def test_certain_words_are_certain() -> None:
 # ── values ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 SPOOL_ROW = "7 {state} {code} n1,n[2-3] {began} {ended} x\nend of list\n"
+
+
+SPOOL_TOKEN = (
+    r"(?P<id>\d+) (?P<state>\w+) (?P<exit_code>\S+) (?P<nodes>\S+) (?P<started>\d+) (?P<ended>\S+) \S+ (?P<token>\w+)"
+)
 
 
 def spool(text: str, **changes: Any) -> Any:

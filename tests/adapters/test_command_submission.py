@@ -136,9 +136,18 @@ def test_every_placeholder_gives_something() -> None:
 
     found = words(*template, "{native}", script="s", resources=needs, **spec)
 
-    assert len(found) == len(SUBMIT)
-    assert [word for word in found if word == "x"] == ["x"]  # {exclusive} itself is nothing
+    assert len(found) == len(SUBMIT) - 1  # {requeue}
+    assert [word for word in found if word == "x"] == ["x", "x"]  # {exclusive} and {no_requeue} themselves are nothing
     assert placeholders(template) == SUBMIT - {"native"}
+
+
+@pytest.mark.parametrize(("requeue", "words"), [(False, ["-r", "n"]), (True, ["-r", "y"])])
+def test_a_session_runs_again_only_where_that_is_asked_for(requeue: bool, words: list[str]) -> None:
+    template = ("qsub", ("-r", "n{no_requeue}"), ("-r", "y{requeue}"))
+
+    assert submit_words(template, JobSpec(token=new_token(), requeue=requeue), "", {})[1:] == words
+    with pytest.raises(SubmitRejected, match="cannot grant requeue"):
+        submit_words(("qsub", "{name}"), JobSpec(token=new_token(), requeue=True), "", {})
 
 
 # ── the manual ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -202,6 +211,7 @@ def test_the_manual_names_every_placeholder_and_every_option() -> None:
         ({"like_options": {"a": 1}}, "never used without like"),
         ({"complete": ".*"}, "complete has '.*', which nothing at all matches already"),
         ({"rejected": [""]}, "rejected has '', which"),
+        ({"doubtful": [""]}, "doubtful has '', which"),
         ({"find_complete": "x?"}, "find_complete has 'x"),
         ({"job_id": ".*"}, "job_id has"),
         ({"job_id_variable": "A-}; id; ${B"}, "cannot be the name of a variable"),

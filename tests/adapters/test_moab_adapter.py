@@ -38,7 +38,7 @@ MAUI = Captures("maui")
 TOKEN = Token("abcdefghijklmnop2345")
 ID = JobId(f"4217:{TOKEN}")
 OWN = JobId(f"Moab.17:{TOKEN}")
-HEADER = "JOBID|STATE|SUBMIT_TIME|START_TIME|END_TIME|NODELIST|REASON|NAME\n"
+HEADER = "JOBID|STATE|SUBMIT_TIME|START_TIME|END_TIME|NODELIST|RESTART_COUNT|EXIT_CODE|REASON|STDOUT|NAME\n"
 DOWN = MAUI.result("21-down-showq")
 FORGOTTEN = CommandResult(1, b"", b"slurm_load_jobs error: Invalid job id specified\n")
 
@@ -77,7 +77,7 @@ def completed(rows: str = "") -> CommandResult:
 
 
 def squeue(id: str, state: str, name: str = f"x.{TOKEN}", reason: str = "None") -> str:
-    return f"{id}|{state}|2026-11-22T15:11:37|N/A|N/A|n1|{reason}|{name}\n"
+    return f"{id}|{state}|2026-11-22T15:11:37|N/A|N/A|n1|0|0|{reason}|/dev/null|{name}\n"
 
 
 class Answers:
@@ -103,8 +103,6 @@ class Answers:
         chosen = [line for line in rows if wanted is None or line[0] in wanted]
         if not chosen and wanted and len(wanted) == 1:
             return FORGOTTEN
-        if "--format=%i|%j" in options:
-            return CommandResult(0, ("JOBID|NAME\n" + "".join(f"{r[0]}|{r[-1]}\n" for r in chosen)).encode(), b"")
         return CommandResult(0, (HEADER + "".join("|".join(line) + "\n" for line in chosen)).encode(), b"")
 
 
@@ -425,7 +423,7 @@ async def test_what_it_has_forgotten_moab_may_still_know(make: Callable[..., Fak
 
 async def test_what_moab_saw_end_is_looked_up_in_the_accounts_by_its_id_below() -> None:
     ended = completed(row("Moab.17", manager="99", state="Completed", CompletionCode="3"))
-    account = f"99|TIMEOUT|0:0|2026-11-22T15:20:28|2026-11-22T15:20:28|2026-11-22T15:30:29|n1|x.{TOKEN}\n"
+    account = f"99|ada|TIMEOUT|0:0|2026-11-22T15:20:28|2026-11-22T15:20:28|2026-11-22T15:30:29|n1|x.{TOKEN}\n"
     answers = Answers(completed=ended, sacct=CommandResult(0, account.encode(), b""))
 
     found = await status(scripted(answers, resource_manager_options={"accounting": True}), OWN)

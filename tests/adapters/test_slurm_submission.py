@@ -90,7 +90,20 @@ def test_what_is_needed_is_asked_for_and_rounded_up(needs: dict[str, int], expec
 
 
 def test_what_is_not_asked_for_is_left_to_slurm() -> None:
-    assert options().keys() == {"job-name", "output", "open-mode", "nodes", "ntasks-per-node", "cpus-per-task"}
+    kept = {"job-name", "output", "open-mode", "nodes", "ntasks-per-node", "cpus-per-task", "propagate"}
+    assert options().keys() == kept
+
+
+@pytest.mark.parametrize(("requeue", "word"), [(False, "--no-requeue"), (True, "--requeue")])
+def test_a_session_does_not_run_again_unless_that_is_asked_for(requeue: bool, word: str) -> None:
+    """Slurm's own default is to run it again when its node fails."""
+    words = sbatch_options(JobSpec(token=new_token(), requeue=requeue))
+
+    assert [word for word in words if word.endswith("requeue")] == [word]
+
+
+def test_the_limits_of_the_process_that_submits_stay_where_they_are() -> None:
+    assert options()["propagate"] == "NONE"
 
 
 def test_a_node_for_the_job_alone() -> None:
@@ -117,7 +130,63 @@ def test_a_native_word_that_names_another_cluster_than_is_asked_afterwards_is_re
 
 
 @pytest.mark.parametrize(
-    "word", ["--cluster-constraint=gpu", "--cluster-c=gpu", "--comment=-M", "-JMatlab", "-pM", "-C", "-m", "--mem=1M"]
+    "word",
+    [
+        ":",
+        "--array=1-1",
+        "--array",
+        "--ar=1",
+        "--arr",
+        "-a",
+        "-a1-3",
+        "-a=1",
+        "-Ha1",
+        "-HsQa1",
+        "--job-name=x",
+        "--job-name",
+        "--job=x",
+        "--j",
+        "-J",
+        "-Jx",
+        "-HJx",
+        "--wrap=true",
+        "--wr=x",
+        "--test-only",
+    ],
 )
-def test_a_native_word_that_only_looks_like_a_cluster_is_passed_on(word: str) -> None:
+def test_a_native_word_that_names_or_splits_the_job_is_refused(word: str) -> None:
+    with pytest.raises(SubmitRejected, match=rf"'{word}'"):
+        sbatch_options(JobSpec(token=new_token(), native=("--hold", word, "b")))
+
+
+@pytest.mark.parametrize(
+    ("requeue", "word"), [(False, "--requeue"), (False, "--requ"), (True, "--no-requeue"), (True, "--no-r")]
+)
+def test_a_native_word_that_requeues_against_the_setting_is_refused(requeue: bool, word: str) -> None:
+    with pytest.raises(SubmitRejected, match="set requeue"):
+        sbatch_options(JobSpec(token=new_token(), requeue=requeue, native=(word,)))
+    assert sbatch_options(JobSpec(token=new_token(), requeue=not requeue, native=(word,)))[-1] == word
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "--cluster-constraint=gpu",
+        "--cluster-c=gpu",
+        "--comment=-M",
+        "-pM",
+        "-C",
+        "-m",
+        "--mem=1M",
+        "--account=a",
+        "-Aa",
+        "-pa",
+        "-waJ",
+        "--reservation=J",
+        "--no-kill",
+        "--comment=:",
+        "--time=1",
+    ],
+)
+def test_a_native_word_that_only_looks_like_one_of_these_is_passed_on(word: str) -> None:
     assert sbatch_options(JobSpec(token=new_token(), native=(word,)))[-1] == word

@@ -215,8 +215,33 @@ def test_several_nodes(slurm: Slurm) -> None:
     assert slurm.show(job, "%D|%C") == "2|4"
 
 
-def test_job_arrays_are_refused(slurm: Slurm) -> None:
-    assert "does not simulate job arrays" in slurm.run("sbatch", "-a", "1-3", "--wrap", "true").stderr
+def test_an_array_s_tasks_go_by_its_id_as_recorded(slurm: Slurm) -> None:
+    """32-array-running, 32-array-running-r and 32-array-finished-tall, but for the tasks' own ids."""
+    columns = "%i|%F|%K|%T"
+    script = 'until [ -e "go$SLURM_ARRAY_TASK_ID" ]; do sleep 0.05; done'
+    with slurm.cluster as cluster:
+        cluster.drain("n2")
+    array = slurm.out("sbatch", "--parsable", "--array=0-3", "-n8", "--wrap", script)
+    running = [f"{array}_0|{array}|0|RUNNING", f"{array}_1|{array}|1|RUNNING"]
+
+    together = slurm.out("squeue", "-h", "-j", array, "-o", columns).splitlines()
+    each = slurm.out("squeue", "-h", "-r", "-j", array, "-o", columns).splitlines()
+    assert sorted(together) == [*running, f"{array}_[2-3]|{array}|2-3|PENDING"]
+    assert sorted(each) == [*running, f"{array}_2|{array}|2|PENDING", f"{array}_3|{array}|3|PENDING"]
+    assert slurm.out("squeue", "-h", "-j", f"{array}_1", "-o", columns) == running[1]
+
+    slurm.out("scancel", f"{array}_2")
+    assert sorted(slurm.out("squeue", "-h", "-j", array, "-o", "%i").splitlines()) == [
+        f"{array}_0",
+        f"{array}_1",
+        f"{array}_[3]",
+    ]
+    slurm.out("scancel", array)
+    for task in range(4):
+        slurm.await_state(f"{array}_{task}", "CANCELLED")
+    assert slurm.run("sbatch", "--array=x", "--wrap", "true").stderr == (
+        "sbatch: error: Batch job submission failed: Invalid job array specification\n"
+    )
 
 
 def test_drained_nodes_are_avoided(slurm: Slurm) -> None:

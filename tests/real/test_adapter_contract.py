@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import resource
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from fxsched.errors import OutcomeUnknown, SchedulerUnavailable
-from fxsched.jobs import EndCause, JobState, Resources
+from fxsched.errors import OutcomeUnknown, SchedulerUnavailable, SubmitRejected
+from fxsched.jobs import EndCause, JobId, JobState, Resources
+from fxsched_slurm.reasons import NOT_LAUNCHED
 
 from ..contract.adapter import QueueContract
 from ..contract.site import until_text
@@ -92,14 +94,97 @@ async def test_a_node_is_shared_unless_it_was_asked_for_alone(site: RealSlurm, e
     assert (site.home / "cores").read_text() == ("16\n" if exclusive else "1\n")
 
 
-async def test_a_job_that_was_requeued_is_alive(site: RealSlurm) -> None:
-    id = await site.submit()
-    await site.until(id, JobState.RUNNING)
+async def test_a_job_that_was_requeued_is_alive_and_its_new_time_of_submission_tells_nothing(site: RealSlurm) -> None:
+    id = await site.submit(requeue=True)
+    assert (await site.until(id, JobState.RUNNING)).submitted_at is not None
 
     assert site.slurm.run("scontrol", "requeue", id).returncode == 0
 
     status = await site.until(id, JobState.QUEUED)
-    assert (status.cause, status.nodes) == (None, ())
+    assert (status.cause, status.nodes, status.submitted_at) == (None, (), None)
+
+
+async def test_a_session_does_not_run_again_unless_that_was_asked_for(site: RealSlurm) -> None:
+    """Slurm requeues a job whose node fails if its Requeue is 1, which is the default."""
+    ids = [await site.submit(requeue=requeue) for requeue in (False, True)]
+
+    shown = [site.slurm.run("scontrol", "show", "job", id).stdout for id in ids]
+
+    assert ["Requeue=1" in text for text in shown] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("text", "members", "expected"),
+    [
+        ("exit 3", {}, (3, None, "")),
+        ("kill -9 $$", {}, (None, 9, "")),
+        ("true", {"native": ("--output=/nosuch/x",)}, (None, None, NOT_LAUNCHED)),
+    ],
+    ids=["exit code", "signal", "not launched"],
+)
+async def test_what_a_signal_ended_is_told_from_what_was_never_launched(
+    site: RealSlurm, text: str, members: dict[str, Any], expected: tuple[int | None, int | None, str]
+) -> None:
+    status = await site.ended(await site.submit(text, **members))
+
+    assert status.cause is EndCause.FAILED
+    assert (status.exit_code, status.signal, status.reason) == expected
+
+
+async def test_a_job_that_was_renamed_keeps_its_time_of_submission(site: RealSlurm) -> None:
+    spec = site.spec()
+    id = await site.submit_spec(spec)
+    before = await site.until(id, JobState.RUNNING)
+
+    site.slurm.run("scontrol", "update", f"jobid={id}", "jobname=thesis")
+
+    after = await site.status(id)
+    assert (after.name, after.state) == ("thesis", JobState.RUNNING)
+    assert after.submitted_at == before.submitted_at is not None
+
+
+@pytest.mark.parametrize("words", [("--array=1-2",), (":", "--ntasks=1")], ids=["array", "parts"])
+async def test_a_job_of_several_rows_goes_by_its_own_id(site: RealSlurm, words: tuple[str, ...]) -> None:
+    """However it came to be: no option of ours makes one."""
+    spec = site.spec()
+    options = ("--parsable", "--output=/dev/null", f"--job-name={spec.job_name}", "--wrap=sleep 60")
+    id = JobId(site.slurm.run("sbatch", *options, *words).stdout.strip())
+    site.adopt(id)
+
+    await site.until(id, JobState.RUNNING)
+    assert await site.adapter.find(spec.token) == (id,)
+    await site.adapter.cancel(id)
+    assert (await site.ended(id)).cause is EndCause.CANCELLED
+
+
+async def test_a_session_has_no_limits_of_the_process_that_submitted_it(site: RealSlurm) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (300, hard))
+    try:
+        await site.submit(f"ulimit -n >{site.home}/limit")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+    assert await until_text(site.home / "limit") != "300\n"
+
+
+@pytest.mark.parametrize("sentence", ["You must give an account with -A", ""])
+async def test_a_submit_plugin_of_the_site_refuses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sentence: str
+) -> None:
+    tell = f'slurm.log_user("{sentence}")' if sentence else ""
+    directory = tmp_path / "slurm"
+    directory.mkdir()
+    (directory / "job_submit.lua").write_text(f"""\
+function slurm_job_submit(job, parts, uid) {tell} return slurm.ERROR end
+function slurm_job_modify(job, old, parts, uid) return slurm.SUCCESS end
+""")
+    with SlurmCluster(directory, nodes=1, extra=["JobSubmitPlugins=lua"]) as slurm:
+        monkeypatch.setenv("SLURM_CONF", str(slurm.conf))
+        site = RealSlurm(tmp_path, slurm)
+
+        with pytest.raises(SubmitRejected, match=sentence or "gave no reason"):
+            await site.adapter.submit(site.spec())
 
 
 async def test_a_suspended_job_is_suspended_and_goes_on(site: RealSlurm) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 
-from ..model import Job, State, Wait
+from ..model import Cause, Job, State, Wait
 from .launch import file_paths
-from .values import STATES, duration, exit_status, limit, moment, node_list, reason, size, state_word
+from .values import STATES, duration, exit_status, limit, moment, node_list, reason, shown_id, size, state_word
 
 FIRST_PRIORITY = 4294901760
 
@@ -18,6 +18,11 @@ class View:
     def __init__(self, now: float, environment: Mapping[str, str]) -> None:
         self.now = now
         self.environment = environment
+        self.together: dict[int, str] = {}  # the tasks that are shown in one line with the job of this id
+
+    def shown_id(self, job: Job) -> str:
+        """`7`, `7_1`, or `7_[1-3]` for those that wait."""
+        return f"{job.extra['array']}_[{self.together[job.id]}]" if job.id in self.together else shown_id(job)
 
     def moment(self, at: float | None, absent: str = "N/A") -> str:
         return moment(at, self.environment, absent)
@@ -70,6 +75,8 @@ def cpus(job: Job) -> str:
 
 def wait_status(job: Job) -> str:
     """The exit status as wait(2) has it: this one column of 22.05.8 shows it raw."""
+    if job.cause == Cause.LAUNCH:
+        return "4021"  # what 22.05.8 has for 0:53
     code, _, number = exit_status(job).partition(":")
     return str(int(code) * 256 + int(number))
 
@@ -91,10 +98,10 @@ def _always(text: str) -> Show:
 
 
 LETTERS: dict[str, tuple[str, Show]] = {
-    "i": ("JOBID", lambda job, _: str(job.id)),
+    "i": ("JOBID", lambda job, view: view.shown_id(job)),
     "A": ("JOBID", lambda job, _: str(job.id)),
-    "F": ("ARRAY_JOB_ID", lambda job, _: str(job.id)),
-    "K": ("ARRAY_TASK_ID", _always("N/A")),
+    "F": ("ARRAY_JOB_ID", lambda job, _: job.extra.get("array", str(job.id))),
+    "K": ("ARRAY_TASK_ID", lambda job, view: view.shown_id(job).partition("_")[2].strip("[]") or "N/A"),
     "a": ("ACCOUNT", _extra("account")),
     "B": ("EXEC_HOST", lambda job, _: job.on[0] if job.on else "n/a"),
     "c": ("MIN_CPUS", _extra("cpus_per_task", "1")),
@@ -142,7 +149,7 @@ LETTERS: dict[str, tuple[str, Show]] = {
 }
 
 NAMES: dict[str, tuple[str, Show]] = {
-    "jobid": LETTERS["i"], "jobarrayid": LETTERS["i"], "arrayjobid": LETTERS["F"], "arraytaskid": LETTERS["K"],
+    "jobid": LETTERS["A"], "jobarrayid": LETTERS["i"], "arrayjobid": LETTERS["F"], "arraytaskid": LETTERS["K"],
     "account": LETTERS["a"], "batchhost": LETTERS["B"], "mincpus": LETTERS["c"], "numcpus": LETTERS["C"],
     "numnodes": LETTERS["D"], "endtime": LETTERS["e"], "dependency": LETTERS["E"], "feature": LETTERS["f"],
     "groupid": LETTERS["G"], "name": LETTERS["j"], "comment": LETTERS["k"], "timelimit": LETTERS["l"],

@@ -63,6 +63,18 @@ def refused(reason: str, *, burns_id: bool = True, job: Job | None = None, befor
     return RefusalError("".join(f"sbatch: error: {line}\n" for line in lines), burns_id=burns_id, job=job)
 
 
+def array_tasks(options: Options) -> list[int]:
+    """The tasks of --array, as in `0-3,5%2`; none for a job that is no array. The limit after % is not simulated."""
+    text = options.get("array")
+    if text is None:
+        return []
+    try:
+        spans = [tuple(map(int, span.split("-"))) for span in text.partition("%")[0].split(",")]
+    except ValueError:
+        raise refused("Invalid job array specification", burns_id=False) from None
+    return sorted({task for first, *last in spans for task in range(first, (last or [first])[0] + 1)})
+
+
 def check_values(options: Options) -> None:
     """Refuses malformed values of the command line; sbatch does so before it reads the script."""
     _read_times(Job(extra={}), options, 0)
@@ -124,10 +136,14 @@ def describe(options: Options, settings: Settings, now: float) -> Job:
     job.extra["tasks"] = str(tasks)
     each = -(-tasks // job.nodes)
     job.extra["tasks_per_node"] = f"{each}(x{job.nodes})" if job.nodes > 1 else str(each)
-    if options.get("ntasks"):
+    if options.get("ntasks") or options.get("ntasks-per-node"):
         job.extra["ntasks"] = str(tasks)
     if options.get("cpus-per-task"):
         job.extra["cpus_per_task"] = str(cpus)
+    if per_node:
+        job.extra["ntasks_per_node"] = str(per_node)
+    if options.get("open-mode"):
+        job.extra["open_mode"] = (options["open-mode"] or "")[0]
     for name in ("account", "qos", "comment", "wckey"):
         if name in options and (name != "qos" or settings.accounting):  # without slurmdbd there is no QOS
             job.extra[name] = options[name] or ""

@@ -14,7 +14,7 @@ from ..model import Cause, Job, State
 from .columns import cpus, nodes
 from .options import Table
 from .sbatch import VERSION
-from .values import duration, exit_status, limit, moment, node_list, reason, state_word
+from .values import duration, exit_status, is_meant, limit, moment, node_list, reason, shown_id, state_word
 
 TABLE = Table(
     "sacct",
@@ -67,7 +67,7 @@ def _elapsed(row: Row) -> str:
 
 
 FIELDS: dict[str, tuple[str, int, Callable[[Row], str]]] = {
-    "jobid": ("JobID", -12, lambda row: f"{row.job.id}.batch" if row.batch else str(row.job.id)),
+    "jobid": ("JobID", -12, lambda row: f"{shown_id(row.job)}.batch" if row.batch else shown_id(row.job)),
     "jobidraw": ("JobIDRaw", -12, lambda row: f"{row.job.id}.batch" if row.batch else str(row.job.id)),
     "jobname": ("JobName", 10, lambda row: "batch" if row.batch else row.job.name),
     "partition": ("Partition", 10, _of_job(lambda job: job.queue)),
@@ -120,11 +120,10 @@ def _select(jobs: list[Job], options: dict[str, str], now: float) -> list[Job]:
     if "jobs" in options:
         ids = set()
         for word in options["jobs"].split(","):
-            number = word.partition(".")[0].partition("_")[0]
-            if not number.isdigit():
+            if not word.partition(".")[0].partition("_")[0].isdigit():
                 raise CommandError(f"sacct: fatal: Bad job/step specified: {word}\n")
-            ids.add(int(number))
-        jobs = [job for job in jobs if job.id in ids]
+            ids.add(word.partition(".")[0])
+        jobs = [job for job in jobs if any(is_meant(job, word) for word in ids)]
     else:
         # Without ids: own jobs since midnight, unless told otherwise.
         users = options.get("user") or options.get("uid")

@@ -13,7 +13,7 @@ from ..frame import CommandError, Reply
 from ..model import Cause, Job, State
 from . import environment, script
 from .clusters import check_cluster
-from .request import TABLE, VARIABLES, Options, RefusalError, check_values, describe
+from .request import TABLE, VARIABLES, Options, RefusalError, array_tasks, check_values, describe
 from .values import moment, node_list
 
 VERSION = "slurm-wlm 22.05.8\n"
@@ -39,8 +39,6 @@ def run(cluster: Cluster, arguments: list[str], variables: Mapping[str, str]) ->
     options |= dict(inside) | own
     options.setdefault("job-name", name)
     options["chdir"] = os.path.join(os.getcwd(), options.get("chdir") or "").rstrip("/") or "/"
-    if "array" in options:
-        raise CommandError("sbatch: error: this fake does not simulate job arrays\n")
     if "uid" in options and os.getuid() != 0:
         raise CommandError("sbatch: error: --uid only permitted by root user\n", 255)
     exported, complaint = environment.exported(options.get("export"), variables)
@@ -67,12 +65,22 @@ def run(cluster: Cluster, arguments: list[str], variables: Mapping[str, str]) ->
         if "test-only" in options:
             return Reply(err=_prospect(cluster, job))
         cluster.submit(job, text, exported)
+        _become_array(cluster, job, array_tasks(options), text, exported)
         where = cluster.settings.name if options.get("clusters") else ""
     answer = _answer(job, where, parsable="parsable" in options)
     if "wait" not in options:
         return Reply(answer, complaint)
     ended = _wait(cluster, job.id)
     return Reply(answer, complaint, ended.exit_code if ended and not ended.signal else 1)
+
+
+def _become_array(cluster: Cluster, first: Job, tasks: list[int], text: bytes, exported: dict[str, str]) -> None:
+    """One job for each task; the first one's id is the array's, whose tasks squeue calls `7_0`, `7_1`."""
+    jobs = [first] + [Job.from_json(first.as_json() | {"extra": dict(first.extra)}) for _ in tasks[1:]]
+    for job, task in zip(jobs, tasks, strict=False):
+        job.extra |= {"array": str(first.id), "task": str(task)}
+        if job is not first:
+            cluster.submit(job, text, exported)
 
 
 def _complete(job: Job, options: Options, words: list[str]) -> None:

@@ -13,7 +13,7 @@ from ..model import Job, State
 from .clusters import check_cluster
 from .options import Table
 from .sbatch import VERSION
-from .values import STATES, state_word
+from .values import STATES, is_meant, shown_id, state_word
 
 TABLE = Table(
     "scancel",
@@ -67,14 +67,15 @@ def _switches(options: dict[str, str], variables: Mapping[str, str]) -> str:
     return complaints
 
 
-def _ids(words: list[str]) -> list[int]:
+def _ids(words: list[str]) -> list[str]:
+    """The ids, with the task of an array, or without a step."""
     ids = []
     for word in words:
         for part in word.split(",") if "[" not in word else [word]:
-            number = part.partition("_")[0].partition(".")[0]
+            number, _, task = part.partition(".")[0].partition("_")
             if not (number.isascii() and number.isdigit()):
                 raise CommandError(f"scancel: error: Invalid job id {part}\n")
-            ids.append(int(number))
+            ids.append(f"{number}_{task}" if task else number)
     return ids
 
 
@@ -109,16 +110,16 @@ def _state(text: str | None) -> str | None:
 
 
 def _choose(
-    cluster: Cluster, ids: list[int], filters: dict[str, str], uid: int | None, state: str | None
-) -> list[tuple[int, Job | None]]:
+    cluster: Cluster, ids: list[str], filters: dict[str, str], uid: int | None, state: str | None
+) -> list[tuple[str, Job | None]]:
     """The jobs to end; unknown ids stay in the list, for -v to speak of."""
     if not filters:
-        return [(identifier, cluster.jobs.get(identifier)) for identifier in ids]
-    chosen: list[tuple[int, Job | None]] = []
+        return [pair for word in ids for pair in _meant(cluster, word)]
+    chosen: list[tuple[str, Job | None]] = []
     for job in cluster.jobs.values():
         own = "me" in filters or ("user" not in filters and not ids)
         if (
-            (ids and job.id not in ids)
+            (ids and not any(is_meant(job, word) for word in ids))
             or job.state == State.ENDED
             or (own and job.uid != os.getuid())
             or (uid is not None and job.uid != uid)
@@ -131,16 +132,21 @@ def _choose(
             continue
         if any(filters.get(word) and filters[word] != job.extra.get(word) for word in ("account", "qos", "wckey")):
             continue
-        chosen.append((job.id, job))
+        chosen.append((shown_id(job), job))
     return chosen
 
 
+def _meant(cluster: Cluster, word: str) -> list[tuple[str, Job | None]]:
+    jobs: list[tuple[str, Job | None]] = [(word, job) for job in cluster.jobs.values() if is_meant(job, word)]
+    return jobs or [(word, None)]
+
+
 def _act(
-    cluster: Cluster, chosen: list[tuple[int, Job | None]], number: int | None, *, verbose: bool, batch: bool
+    cluster: Cluster, chosen: list[tuple[str, Job | None]], number: int | None, *, verbose: bool, batch: bool
 ) -> Reply:
     errors, rc = "", 0
 
-    def complain(identifier: int, reason: str) -> None:
+    def complain(identifier: str, reason: str) -> None:
         nonlocal errors
         errors += f"scancel: error: Kill job error on job id {identifier}: {reason}\n"
 

@@ -14,7 +14,7 @@ from .clusters import check_cluster
 from .columns import View, by_letters, by_names, priority, start
 from .options import Table
 from .sbatch import VERSION
-from .values import STATES, state_word
+from .values import STATES, is_meant, node_list, state_word
 
 TABLE = Table(
     "squeue",
@@ -61,7 +61,7 @@ def run(cluster: Cluster, arguments: list[str], variables: Mapping[str, str]) ->
     return _answer(_select(jobs, ids, options), options, View(now, variables), cluster.settings.name)
 
 
-def _ids(options: dict[str, str], words: list[str], given: list[tuple[str, str | None]]) -> list[int] | None:
+def _ids(options: dict[str, str], words: list[str], given: list[tuple[str, str | None]]) -> list[str] | None:
     """The ids asked for. -j takes its argument only when glued to it, else the first other word is taken (22.05.8)."""
     text = options.get("job") or options.get("jobs")
     if any(name in ("job", "jobs") for name, _ in given) and not text and words:
@@ -74,19 +74,19 @@ def _ids(options: dict[str, str], words: list[str], given: list[tuple[str, str |
         return None
     ids = []
     for word in filter(None, text.split(",")):
-        number, task, _ = (word.split() or [word])[0].partition("_")
+        number, _, task = (word.split() or [word])[0].partition("_")
         if not (number.isascii() and number.isdigit()) or int(number) == 0:
             raise CommandError(f"squeue: error: Invalid job id: {word}\n")
-        ids.append(0 if task else int(number))  # no job here is an array, so no job has tasks
+        ids.append(f"{int(number)}_{task}" if task else str(int(number)))
     return ids
 
 
-def _select(jobs: list[Job], ids: list[int] | None, options: dict[str, str]) -> list[Job]:
+def _select(jobs: list[Job], ids: list[str] | None, options: dict[str, str]) -> list[Job]:
     if ids is not None:
         # One unknown id is an error, of several the unknown ones are left out: one is a request of its own (22.05.8).
-        if len(ids) == 1 and ids[0] and all(job.id != ids[0] for job in jobs):
+        if len(ids) == 1 and "_" not in ids[0] and not any(is_meant(job, ids[0]) for job in jobs):
             raise CommandError(UNKNOWN_ID)
-        jobs = [job for job in jobs if job.id in ids]
+        jobs = [job for job in jobs if any(is_meant(job, word) for word in ids)]
     states = _states(options.get("states"))
     jobs = [job for job in jobs if (job.state != State.ENDED if states is None else state_word(job) in states)]
     if "me" in options:
@@ -157,12 +157,28 @@ def _answer(jobs: list[Job], options: dict[str, str], view: View, cluster: str) 
     jobs.sort(key=lambda job: (job.queue, STATES[state_word(job)], -priority(job), _tie(job)))
     if "start" in options:
         jobs.sort(key=lambda job: start(job) or float("inf"))
+    if "array" not in options:
+        jobs = _together(jobs, view)
     lines = ["".join(column.cell(column.show(job, view)) for column in columns) for job in jobs]
     if "noheader" not in options:
         if options.get("clusters"):
             before = f"CLUSTER: {cluster}\n{before}"
         lines.insert(0, "".join(column.cell(column.title) for column in columns))
     return Reply(before + "".join(f"{line}\n" for line in lines), complaints)
+
+
+def _together(jobs: list[Job], view: View) -> list[Job]:
+    """The jobs of which each needs a line: the tasks of an array that wait share the first one's."""
+    waiting: dict[str, list[Job]] = {}
+    for job in jobs:
+        if "task" in job.extra and not job.on:
+            waiting.setdefault(f"{job.extra['array']} {state_word(job)}", []).append(job)
+    rest: set[int] = set()
+    for first, *others in waiting.values():
+        tasks = node_list([job.extra["task"] for job in (first, *others)])
+        view.together[first.id] = tasks.strip("[]")
+        rest |= {job.id for job in others}
+    return [job for job in jobs if job.id not in rest]
 
 
 def _tie(job: Job) -> int:

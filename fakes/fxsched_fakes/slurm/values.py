@@ -66,6 +66,15 @@ _WAIT_WORDS = {
 }
 
 
+def shown_id(job: Job) -> str:
+    return f"{job.extra['array']}_{job.extra['task']}" if "task" in job.extra else str(job.id)
+
+
+def is_meant(job: Job, word: str) -> bool:
+    """Whether an id is this job's, its task's, or its whole array's."""
+    return word in (str(job.id), shown_id(job), job.extra.get("array"))
+
+
 def state_word(job: Job) -> str:
     if job.state == State.ENDED and job.cause is not None:
         return _END_WORDS[job.cause]
@@ -73,14 +82,13 @@ def state_word(job: Job) -> str:
 
 
 def reason(job: Job) -> str:
-    if job.state == State.QUEUED:
+    # 22.05.8 leaves the last reason of a job that was cancelled before it ran.
+    if job.state == State.QUEUED or (job.cause == Cause.CANCELLED and not job.on):
         if job.wait == Wait.NODES_AWAY:
             return f"ReqNodeNotAvail, UnavailableNodes:{node_list(job.away)}"
-        return _WAIT_WORDS[job.wait]
+        return _WAIT_WORDS[Wait(job.held) if job.cause and job.held else job.wait]
     if job.cause == Cause.FAILED:
         return "JobLaunchFailure" if job.signal else "NonZeroExitCode"
-    if job.cause == Cause.CANCELLED and not job.on and job.held:
-        return _WAIT_WORDS[Wait(job.held)]  # 22.05.8 leaves the last reason of a job cancelled while held
     return "None" if job.cause is None else _END_REASONS.get(job.cause, "None")
 
 
