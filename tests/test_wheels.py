@@ -20,6 +20,7 @@ from fxsched_fakes.fastx import FastXNode
 pytestmark = [pytest.mark.anyio, pytest.mark.thorough]
 
 PROJECT = Path(__file__).parents[1]
+PROGRAMS = ("fxsched", "fxsched-launch")
 
 
 @pytest.fixture
@@ -50,9 +51,9 @@ class Environment:
         install = [sys.executable, "-m", "pip", "--python", directory, "install", "--no-index", *wheels]
         subprocess.run(install, check=True)
 
-    def run(self, program: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    def run(self, program: str, *arguments: str | Path, **variables: str) -> subprocess.CompletedProcess[str]:
         argv = [self.bin / program, *arguments]
-        environment = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"}
+        environment = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"} | variables
         return subprocess.run(argv, capture_output=True, text=True, env=environment, timeout=60, check=False)
 
 
@@ -107,7 +108,8 @@ def test_a_wheel_has_its_packages_whole_and_nothing_else(dist: Path, name: str, 
         names = {file for file in wheel.namelist() if ".dist-info/" not in file}
         terms = wheel.read(f"{name}-{__version__}.dist-info/licenses/LICENSE")
 
-    assert names == {file for file in files if "__pycache__" not in file}
+    programs = {f"fxsched-{__version__}.data/scripts/{program}" for program in PROGRAMS if name == "fxsched"}
+    assert names == {file for file in files if "__pycache__" not in file} | programs
     assert {f"{package}/py.typed" for package in packages} <= names
     assert terms == (PROJECT / "LICENSE").read_bytes()
 
@@ -129,9 +131,15 @@ def test_a_wheel_names_all_that_its_modules_import(request: pytest.FixtureReques
     assert imported.returncode == 0, imported.stderr
 
 
-@pytest.mark.parametrize("program", ["fxsched", "fxsched-launch"])
+@pytest.mark.parametrize("program", PROGRAMS)
 def test_fxsched_alone_has_its_programs(fxsched: Environment, program: str) -> None:
     assert __version__ in fxsched.run(program, "--version").stdout
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_its_programs_find_their_own_python_whatever_others_are_set(fxsched: Environment, program: str) -> None:
+    for name in ("PYTHONHOME", "PYTHONPATH"):
+        assert __version__ in fxsched.run(program, "--version", **{name: "/opt/otherpython"}).stdout
 
 
 async def test_fxsched_alone_starts_a_session(fxsched: Environment, tmp_path: Path) -> None:

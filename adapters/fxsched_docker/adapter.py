@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 from msgspec.structs import replace
 
 from fxsched.adapter import Ability, Adapter
-from fxsched.errors import CancelRefused, HostError, InvalidRequest, OutcomeUnknown, SubmitRejected
+from fxsched.errors import CancelRefused, HostError, InvalidRequest, OutcomeUnknown, SchedulerUnavailable
 from fxsched.jobs import JobId, JobState, JobStatus
 from fxsched_docker.options import EngineOptions
 from fxsched_docker.replies import (
@@ -22,8 +22,12 @@ from fxsched_docker.replies import (
     INSPECT_FORMAT,
     NAMES_FORMAT,
     Container,
+    NotStarted,
     check_end,
     check_nothing_left,
+    complaint_of,
+    is_running,
+    is_unknown,
     parse_inspect,
     parse_names,
     parse_submit,
@@ -34,6 +38,7 @@ from fxsched_docker.submission import container_name, run_words, script_path, su
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from fxsched.hosts import CommandResult
     from fxsched.jobs import JobSpec, Token
 
 _ID: Final = re.compile(r"[0-9a-f]{64}")
@@ -54,6 +59,7 @@ class EngineAdapter(Adapter):
 
     engine: ClassVar[str]
     """The engine's command."""
+    _user_number = ""
 
     async def submit(self, spec: JobSpec) -> JobId:
         """Write the script into the job's directory, and run a container on it.
@@ -71,11 +77,12 @@ class EngineAdapter(Adapter):
         )
         try:
             return parse_submit(result, self.name)
-        except SubmitRejected as refusal:
-            words = self._command("rm", "--volumes", container_name(spec))
-            with suppress(HostError):  # what was not started never will be
-                check_nothing_left(await self.host.run(words, deadline=self.options.deadline), refusal)
-            raise
+        except NotStarted as failure:
+            try:
+                removed = await self._remove(container_name(spec))
+            except (HostError, OutcomeUnknown) as error:
+                raise OutcomeUnknown(f"{failure.error}. Whether it left a container is not certain: {error}") from error
+            check_nothing_left(removed, failure)
 
     async def status(self, ids: frozenset[JobId]) -> Mapping[JobId, JobStatus]:
         """Inspect the containers. One that the engine does not know it names on its standard error."""
@@ -97,15 +104,18 @@ class EngineAdapter(Adapter):
         await self._end(id, "kill", "--signal=KILL")
 
     async def find(self, token: Token) -> tuple[JobId, ...]:
-        """Look for the container with the token's label."""
-        words = self._list(f"--filter=label=fxsched.token={token}")
-        result = await self.ask(words, deadline=self.options.deadline)
-        return parse_names(result, self.name).get(token, ())
+        """Look for the user's container with the token's label.
+
+        What the engine made and did not start, as its command was given up, nobody will ever start: it is removed, and
+        then there is none.
+        """
+        found = (await self._own(f"--filter=label=fxsched.token={token}")).get(token, ())
+        containers = await self._inspect(found) if found else {}
+        return tuple([id for id in found if not await self._given_up(id, containers.get(id))])
 
     async def submissions(self) -> dict[Token, tuple[JobId, ...]]:
         """List the user's own containers: an engine shows everybody's."""
-        words = ["/bin/sh", "-c", _OWN_ONLY, "fxsched", *self._list()]
-        return parse_names(await self.ask(words, deadline=self.options.deadline), self.name)
+        return await self._own()
 
     def _status(self, id: JobId, containers: Mapping[JobId, Container | None], now: datetime) -> JobStatus:
         if id not in containers:
@@ -123,6 +133,35 @@ class EngineAdapter(Adapter):
         words = self._command("container", "inspect", f"--format={INSPECT_FORMAT}", *ids)
         return parse_inspect(ids, await self.ask(words, deadline=self.options.deadline), self.name)
 
+    async def _own(self, *filters: str) -> dict[Token, tuple[JobId, ...]]:
+        words = ["/bin/sh", "-c", _OWN_ONLY, "fxsched", *self._list(*filters)]
+        return parse_names(await self.ask(words, deadline=self.options.deadline), self.name)
+
+    async def _given_up(self, id: JobId, container: Container | None) -> bool:
+        """Whether a container was never started, and now never will be: what runs meanwhile is not removed."""
+        if container is None or not container.never_started:
+            return False
+        try:
+            result = await self._remove(id)
+        except (HostError, OutcomeUnknown) as error:
+            raise SchedulerUnavailable(f"{self.name} could not be asked: {error}") from error
+        if result.exit_code and not is_unknown(result) and not is_running(result):
+            words = complaint_of(result)
+            raise SchedulerUnavailable(
+                f"{self.name} has a container {id} that was never started, and keeps it: {words}"
+            )
+        return not is_running(result)
+
+    async def _remove(self, name: str) -> CommandResult:
+        """Remove a container unless it runs."""
+        return await self.host.run(self._command("rm", "--volumes", name), deadline=self.options.deadline)
+
+    async def _user(self) -> str:
+        """Return the number of the user whom commands run as."""
+        if not self._user_number:
+            self._user_number = (await self.ask(["id", "-u"], deadline=self.options.deadline)).text.strip()
+        return self._user_number
+
     async def _end(self, id: JobId, *words: str) -> None:
         """End a container in whatever state, and mark it first as cancelled: afterwards only its exit code is known."""
         containers = await self._inspect([id])
@@ -134,6 +173,8 @@ class EngineAdapter(Adapter):
             return
         if container is not None and not container.job_name:
             raise CancelRefused(f"{self.name} has a container {id}, but it is none of fxsched's")
+        if container is not None and container.user != await self._user():
+            raise CancelRefused(f"{self.name} has a container {id}, but it is another user's")
         if state is JobState.QUEUED:
             await self._tell(id, "rm", "--force", "--volumes")
             return

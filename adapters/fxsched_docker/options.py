@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 
 class EngineOptions(Struct, frozen=True):
@@ -25,7 +25,7 @@ class EngineOptions(Struct, frozen=True):
     """Whether a submit may fetch an image, which takes longer than people wait."""
     limits: bool = True
     """Whether the engine may limit cores and memory. Rootless engines need cgroups v2 with delegation for it."""
-    grace: int = 10
+    grace: Annotated[int, Meta(ge=0)] = 10
     """Seconds between TERM and KILL when a job is cancelled or its walltime is over. The job script takes up to 5."""
     commands: dict[str, str] = {}
     """The path of the engine's command, if it is not on PATH, as in ``podman = "/opt/bin/podman"``."""

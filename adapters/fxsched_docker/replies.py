@@ -7,13 +7,20 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NoReturn
 
 import msgspec
 from msgspec import Struct
 
 from fxsched import reasons
-from fxsched.errors import CancelRefused, CommandNotFound, OutcomeUnknown, SchedulerUnavailable, SubmitRejected
+from fxsched.errors import (
+    CancelRefused,
+    CommandNotFound,
+    FxschedError,
+    OutcomeUnknown,
+    SchedulerUnavailable,
+    SubmitRejected,
+)
 from fxsched.jobs import EndCause, JobId, JobState, JobStatus
 from fxsched.kit import by_token
 
@@ -69,6 +76,45 @@ _NOT_REACHED: Final = (
     "permission denied while trying to connect",
     "Cannot connect to Podman",
     "unable to connect to Podman",
+    # The client's own settings (docker/cli, cli/command/cli.go and cli/context): nothing was sent.
+    "unable to resolve docker endpoint",
+    "unable to parse docker host",
+    "is too new. Maximum supported API version is",
+    "is too old. Minimum supported API version is",
+)
+# What Podman complains of before it can make anything, each from its set-up (libpod/runtime.go, pkg/rootless,
+# containers/common pkg/config, containers/storage). `podman ps` says the same.
+_NO_RUNTIME_DIRECTORY: Final = re.compile(
+    r"creating tmpdir|temporary files directory|(?:mkdir|chmod|l?stat) /run/user/\d+|XDG_RUNTIME_DIR"
+)
+_NOT_SET_UP: Final = (
+    "cannot find UID/GID for user",
+    "no subuid ranges found",
+    "no subgid ranges found",
+    "newuidmap",
+    "newgidmap",
+    "cannot set up namespace",
+    "cannot re-exec process",
+    "invalid internal status",
+    "containers.conf",
+    "storage.conf",
+    "database is locked",
+)
+# The registry did not answer, or will not now. That it has no such image, or keeps it from us, is a refusal.
+_REGISTRY: Final = re.compile(r'https?://[^\s"]*/v2/|\bregistry\b|initializing source|pull rate limit', re.I)
+_NOT_NOW: Final = re.compile(
+    r"dial tcp|no such host|i/o timeout|connection (?:refused|reset)|network is unreachable|no route to host|"
+    r"TLS handshake timeout|Client\.Timeout|context deadline exceeded|\bEOF\b|too ?many ?requests|"
+    r"\b50[0234] |Internal Server Error|Bad Gateway|Service Unavailable|Gateway Time-?out",
+    re.I,
+)
+_NO_ROOM: Final = ("no space left on device", "disk quota exceeded", "cannot allocate memory", "too many open files")
+_OF_DAEMON: Final = "Error response from daemon: "
+"""Begins what the daemon itself said: it has done with the request."""
+# What Docker's client says before it asks the daemon for anything (docker/cli, cli/command/container/opts.go).
+_OF_CLIENT: Final = (
+    *("unknown flag", "unknown shorthand flag", "invalid argument", "flag needs an argument", "requires at least"),
+    *("invalid reference format", "conflicting options", "Conflicting options", "invalid parameter"),
 )
 # The connection broke after the request had been sent.
 _MAYBE_DONE: Final = (
@@ -110,6 +156,16 @@ class Container(Struct, frozen=True):
         return (self.labels or {}).get("fxsched.job", "")
 
     @property
+    def user(self) -> str:
+        """The number of the user who submitted it."""
+        return (self.labels or {}).get("fxsched.user", "")
+
+    @property
+    def never_started(self) -> bool:
+        """Whether it was made and not started. Nobody but who made it ever would."""
+        return _STATES.get(self.state.status) is JobState.QUEUED and not _time(self.state.started_at)
+
+    @property
     def cancelled(self) -> bool:
         """Whether somebody asked for its end through :meth:`Adapter.cancel`."""
         return self.name.endswith(CANCELLED)
@@ -118,42 +174,81 @@ class Container(Struct, frozen=True):
 # ── run ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+class NotStarted(Exception):
+    """``run`` failed, but may have made a container without starting it: see :func:`check_nothing_left`."""
+
+    def __init__(self, error: FxschedError, *, final: bool) -> None:
+        super().__init__(str(error))
+        self.error = error
+        """What it was, if nothing is left."""
+        self.final = final
+        """Whether a container that is not there now cannot come any more."""
+
+
 def parse_submit(result: CommandResult, engine: str) -> JobId:
     """Return the id that ``run --detach`` printed on a line of its own, whatever else is printed around it.
 
     Raises:
         CommandNotFound, SchedulerUnavailable, OutcomeUnknown: as its words tell.
-        SubmitRejected: it refused; but a container may have been made, and then not started.
+        NotStarted: it failed; but a container may have been made, and then not started.
     """
     id = _last_id(result.text)
     if not result.exit_code:
         if id is None:
-            raise OutcomeUnknown(f"{engine} ended well, but printed no container's id: {result.text.strip()[:200]!r}")
+            raise OutcomeUnknown(f"{engine} ended well, but printed no container's id: {_said(result)!r}")
         return id
     words = complaint_of(result)
     if result.exit_code == NO_COMMAND:
         raise CommandNotFound(words)
     if result.exit_code == NO_PLACE:
         raise SchedulerUnavailable(f"The job could not be handed to {engine}: {words}")
-    if id is None and any(sign in words for sign in _NOT_REACHED):
-        raise SchedulerUnavailable(f"{engine} cannot be reached: {words}. No job was submitted")
+    if id is None and (trouble := not_reached(words, engine)):
+        raise SchedulerUnavailable(f"{engine} cannot be reached: {trouble}. No job was submitted")
     if result.exit_code > 128:
         raise OutcomeUnknown(f"{engine} was killed by signal {result.exit_code - 128}")
     if "already in use" in words:
         raise OutcomeUnknown(f"{engine} has a container of this name already: {words}")
-    if any(sign in words for sign in (*_MAYBE_DONE, *_NOT_REACHED)):
+    final = engine == "Podman" or any(sign in words for sign in (_OF_DAEMON, *_OF_CLIENT))
+    if (_REGISTRY.search(words) and _NOT_NOW.search(words)) or any(sign in words for sign in _NO_ROOM):
+        later = SchedulerUnavailable(f"{engine} cannot start the job now: {words}. No job was submitted")
+        raise NotStarted(later, final=final)
+    if not_reached(words, engine) or (_OF_DAEMON not in words and any(sign in words for sign in _MAYBE_DONE)):
         raise OutcomeUnknown(f"{engine} did not confirm the job: {words}")
-    raise SubmitRejected(f"{engine} refused the job: {words}")
+    raise NotStarted(SubmitRejected(f"{engine} refused the job: {words}"), final=final)
 
 
-def check_nothing_left(result: CommandResult, refusal: SubmitRejected) -> None:
-    """Raise unless the ``rm`` of a refused container worked, or found none.
+def check_nothing_left(result: CommandResult, failure: NotStarted) -> NoReturn:
+    """Raise what the ``rm`` of a container that was not started makes certain.
 
     Raises:
+        FxschedError: the failure's own, if the container was removed, or there was none and none can come any more.
         OutcomeUnknown: there may be one after all.
     """
-    if result.exit_code and "no such container" not in complaint_of(result).lower():
-        raise OutcomeUnknown(f"{refusal}. Whether it left a container is not certain: {complaint_of(result)}")
+    if not result.exit_code or (failure.final and is_unknown(result)):
+        raise failure.error
+    raise OutcomeUnknown(f"{failure.error}. Whether it left a container is not certain: {complaint_of(result)}")
+
+
+def is_unknown(result: CommandResult) -> bool:
+    """Whether a command failed because there is no such container."""
+    return "no such container" in complaint_of(result).lower()
+
+
+def is_running(result: CommandResult) -> bool:
+    """Whether an ``rm`` failed because the container runs."""
+    return bool(re.search(r"cannot remove .* running|is running|running or paused containers", complaint_of(result)))
+
+
+def not_reached(words: str, engine: str) -> str:
+    """Return the words again, with a hint, if they say that the engine was asked for nothing; "" if they do not."""
+    words = words.removesuffix(".")
+    if any(sign in words for sign in _NOT_REACHED):
+        return words
+    if engine == "Podman" and _NO_RUNTIME_DIRECTORY.search(words):
+        return (
+            f"{words} (nobody made the user's runtime directory, /run/user/UID: loginctl enable-linger USER, as root)"
+        )
+    return words if engine == "Podman" and any(sign in words for sign in _NOT_SET_UP) else ""
 
 
 def _last_id(text: str) -> JobId | None:
@@ -186,7 +281,7 @@ def parse_inspect(ids: Iterable[JobId], result: CommandResult, engine: str) -> d
     silent = wanted - found.keys() - spoilt - denied
     if silent:
         words = complaint_of(result) if result.exit_code else f"inspect told nothing of {min(silent)}"
-        raise SchedulerUnavailable(f"{engine} could not be asked: {words}")
+        raise SchedulerUnavailable(f"{engine} could not be asked: {not_reached(words, engine) or words}")
     return {id: found[id] for id in wanted & found.keys()} | dict.fromkeys(wanted & denied - found.keys())
 
 
@@ -265,7 +360,8 @@ def parse_names(result: CommandResult, engine: str) -> dict[Token, tuple[JobId, 
         SchedulerUnavailable: the command failed, or printed no whole list. Only that says that a job is *not* there.
     """
     if result.exit_code:
-        raise SchedulerUnavailable(f"{engine} could not be asked: {complaint_of(result)}")
+        words = complaint_of(result)
+        raise SchedulerUnavailable(f"{engine} could not be asked: {not_reached(words, engine) or words}")
     if not _HEADER.search(result.text) or not result.text.endswith("\n"):
         end = result.text.strip()[-200:]
         raise SchedulerUnavailable(f"{engine} could not be asked: ps printed no whole list, but ends in {end!r}")
@@ -285,13 +381,18 @@ def check_end(id: JobId, result: CommandResult, engine: str) -> None:
     if not result.exit_code:
         return
     words = complaint_of(result)
-    if "no such container" in words.lower() or any(sign in words for sign in _NOT_ALIVE):
+    if is_unknown(result) or any(sign in words for sign in _NOT_ALIVE):
         return
-    if any(sign in words for sign in _NOT_REACHED):
-        raise SchedulerUnavailable(f"{engine} cannot be reached: {words}. Nothing was cancelled")
+    if trouble := not_reached(words, engine):
+        raise SchedulerUnavailable(f"{engine} cannot be reached: {trouble}. Nothing was cancelled")
     if "denied" in words:
         raise CancelRefused(f"{engine} refused to cancel job {id}: {words}")
     raise OutcomeUnknown(f"{engine} did not confirm that it ends job {id}: {words}")
+
+
+def _said(result: CommandResult) -> str:
+    """Return what a command printed on both streams, for a message."""
+    return " ".join((result.text + result.stderr.decode("utf-8", "replace")).split())[:300]
 
 
 def complaint_of(result: CommandResult) -> str:

@@ -26,9 +26,12 @@ IMAGE_WORD: Final = "--image="
 
 # These would break what this adapter promises: one container for one token, which is found after its end.
 _OWN: Final = frozenset(
-    {"--cidfile", "--detach", "--entrypoint", "--interactive", "--name", "--replace", "--restart", "--rm"}
-    | {"--rmi", "--tty", "-d", "-i", "-t", "-it", "-ti"}
+    {"--attach", "--cidfile", "--detach", "--entrypoint", "--interactive", "--name", "--replace", "--restart", "--rm"}
+    | {"--rmi", "--tty"}
 )
+# Short options join: -dit, -Pd, -a stdin. Those before it take no value.
+_OWN_SHORT: Final = re.compile(r"-[Pq]*[adit]")
+_OWN_LABEL: Final = re.compile(r"(?:--label[= ]|-l=?)fxsched\.")
 
 
 def container_name(spec: JobSpec) -> str:
@@ -96,7 +99,7 @@ def _native(words: Sequence[str], image: str) -> tuple[list[str], str]:
                 f"native has {word!r}, which would be taken for the image: begin each word with an option, and join "
                 'its value by "=", as in "--volume=/data:/data:ro"'
             )
-        elif word.partition("=")[0] in _OWN:
+        elif word.partition("=")[0] in _OWN or _OWN_SHORT.match(word) or _OWN_LABEL.match(word):
             raise SubmitRejected(f"native has {word!r}, but that is for fxsched to say: remove it")
         else:
             options.append(word)

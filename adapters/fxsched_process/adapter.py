@@ -6,14 +6,15 @@ is on disk. Everything happens in ``jobs.sh``, run through ``Host.run`` with POS
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import TYPE_CHECKING, Annotated, ClassVar, Final
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from fxsched.adapter import Ability, Adapter
-from fxsched.errors import CancelRefused, SchedulerUnavailable, SubmitRejected
+from fxsched.errors import CancelRefused, OutcomeUnknown, SchedulerUnavailable, SubmitRejected
 from fxsched.jobs import JobId, Token
 from fxsched.kit import refuse
 from fxsched_process.replies import parse_status
@@ -21,6 +22,7 @@ from fxsched_process.replies import parse_status
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from fxsched.hosts import CommandResult
     from fxsched.jobs import JobSpec, JobStatus
 
 
@@ -28,6 +30,13 @@ _NOT_GRANTED: Final = (
     *("queue", "account", "qos", "reservation", "constraint", "exclusive", "native"),
     *("nodes", "cores", "memory", "gpus"),
 )
+
+
+_ID: Final = re.compile(r"[a-z2-7]{20}(?:@\S+)?")
+# Exit statuses of jobs.sh.
+_REFUSED: Final = 1
+_UNSEEN: Final = 74
+_ELSEWHERE: Final = 77
 
 
 @cache
@@ -47,7 +56,7 @@ class ProcessAdapter(Adapter):
     class Options(Struct, frozen=True):
         """``[clusters.NAME.options]``."""
 
-        grace: int = 5
+        grace: Annotated[int, Meta(ge=0)] = 5
         """Seconds between TERM and KILL when a job is cancelled or its walltime is over."""
         deadline: float = 30.0
         """Seconds that a command may take."""
@@ -72,8 +81,9 @@ class ProcessAdapter(Adapter):
             stdin=spec.script,
             deadline=self.options.deadline,
         )
-        if result.exit_code:
+        if result.exit_code == _REFUSED:
             raise SubmitRejected(f"the job could not be started on {self.host.label}: {result.complaint}")
+        self._check(result, "the job could not be started")
         return id
 
     def id_of(self, token: Token) -> JobId:
@@ -101,20 +111,25 @@ class ProcessAdapter(Adapter):
         result = await self.host.run(
             self._command("cancel", id, str(grace), *signals), deadline=2 * grace + self._SPARE
         )
-        if result.exit_code:
+        if result.exit_code == _ELSEWHERE:
             raise CancelRefused(f"job {id} could not be cancelled on {self.host.label}: {result.complaint}")
+        self._check(result, f"job {id} could not be cancelled")
+
+    def _check(self, result: CommandResult, trouble: str) -> None:
+        """Raise unless the program did what it was to do."""
+        if result.exit_code == _UNSEEN:
+            raise SchedulerUnavailable(f"{trouble} on {self.host.label}: {result.complaint}")
+        if result.exit_code:
+            said = result.complaint or "it said nothing"
+            raise OutcomeUnknown(f"perhaps {trouble} on {self.host.label}: exit code {result.exit_code}, {said}")
 
     async def find(self, token: Token) -> tuple[JobId, ...]:
-        """Look for the job's directory."""
-        return (await self.submissions()).get(token, ())
+        """Look for the job's directory. A submit that was cut off before its job had begun has none that counts."""
+        return _by_token(await self._answer("find_job", token)).get(token, ())
 
     async def submissions(self) -> dict[Token, tuple[JobId, ...]]:
         """List the jobs' directories: they are named by the ids."""
-        found: dict[Token, tuple[JobId, ...]] = {}
-        for word in (await self._answer("list")).split():
-            token = Token(word.partition("@")[0])
-            found[token] = (*found.get(token, ()), JobId(word))
-        return found
+        return _by_token(await self._answer("list"))
 
     async def _answer(self, *arguments: str) -> str:
         """Return what the program says; it must not fail."""
@@ -126,3 +141,12 @@ class ProcessAdapter(Adapter):
     @staticmethod
     def _command(*arguments: str) -> list[str]:
         return ["/bin/sh", "-c", _program(), "fxsched", *arguments]
+
+
+def _by_token(text: str) -> dict[Token, tuple[JobId, ...]]:
+    """Return the ids in a list of directories, by the tokens that they begin with."""
+    found: dict[Token, tuple[JobId, ...]] = {}
+    for id in filter(_ID.fullmatch, text.split("\n")):
+        token = Token(id.partition("@")[0])
+        found[token] = (*found.get(token, ()), JobId(id))
+    return found

@@ -5,16 +5,30 @@
 # An ID is the job's token, or TOKEN@HOST where there are several hosts. HOST is as the configuration calls it.
 #
 #   script, program   what it runs, and this file
+#   begun             there once somebody has the job: its supervisor, or who saw to it that none ever will
 #   process           pid, start time in clock ticks, host, boot id, time: together they name one process for ever
 #   cancelled         there once somebody asked for the job's end
 #   walltime          there once its time limit ran out
 #   exit              exit code, time
 #
+# A job that has been begun, by a directory of that name, is nobody's to begin again; who makes it has the job.
+#
 # A supervisor stays with each job. It leads the job's session, is no member of the job, and so lives on to write down
 # how the job ended. Members are all other processes of that session, and all that carry the job's id in their
 # environment, wherever they have moved.
 
-processes=${HOME:?is not set}/.local/state/fxsched/processes
+# Exit status: 0 done, 1 the job cannot be started so, 74 what is asked about cannot be seen and nothing was done,
+# 77 the job is another machine's.
+
+# unseen WORDS: give up, and say what could not be seen. It is not the same as what is not there.
+unseen() {
+    printf '%s\n' "$*" >&2
+    exit 74
+}
+
+[ -n "${HOME-}" ] || unseen "HOME is not set"
+state_home=$HOME/.local/state/fxsched
+processes=$state_home/processes
 here=$(uname -n)
 read -r boot </proc/sys/kernel/random/boot_id
 
@@ -23,6 +37,45 @@ stat_of() {
     read -r stat 2>/dev/null <"/proc/$1/stat" || return
     set -- ${stat##*) }
     state=$1 session=$4 ticks=${20}
+}
+
+# listed NAME NAMES: whether the name is one of these lines
+listed() {
+    case "
+$2
+" in
+    *"
+$1
+"*) ;;
+    *) return 1 ;;
+    esac
+}
+
+# look DIRECTORY: the names in a directory of ours; false if there is no such directory. Only who saw the directory
+# above may say that: on a file server that is away, or in a home that is not mounted, everything seems not to be there.
+look() {
+    names=$(ls "$1/" 2>/dev/null) && return
+    [ -w "$HOME" ] || unseen "the home directory $HOME is not there, or not the user's"
+    at=$HOME
+    while [ "$at" != "$1" ]; do
+        names=$(ls -A "$at/" 2>&1) || unseen "$names"
+        next=${1#"$at"/}
+        next=${next%%/*}
+        if ! listed "$next" "$names"; then
+            names=
+            return 1
+        fi
+        at=$at/$next
+    done
+    names=$(ls "$1/" 2>&1) || unseen "$names"
+}
+
+# told DIRECTORY: whether all can be read that was written down of a job
+told() {
+    inside=$(ls "$1/" 2>/dev/null) || return
+    for name in process exit; do
+        ! listed "$name" "$inside" || cat "$1/$name" >/dev/null 2>&1 || return
+    done
 }
 
 # recall ID: what was written down of a job
@@ -85,17 +138,21 @@ submit() {
     d=$processes/$1
     mask=$(umask)
     umask 077
-    mkdir -p "$processes" || exit 1
+    [ -d "$HOME" ] || unseen "the home directory $HOME is not there"
+    mkdir -p "$processes" || exit 74
     # The same token twice is the same job.
     if ! mkdir "$d" 2>/dev/null; then
         [ -d "$d" ] && exit 0
-        echo "$d cannot be made" >&2
-        exit 1
+        unseen "$d cannot be made"
     fi
-    cat >"$d/script" && printf '%s' "$6" >"$d/program" && umask "$mask" && cd "$4" && true >>"$5" || {
+    failed=0
+    { cat >"$d/script" && printf '%s' "$6" >"$d/program"; } || failed=74
+    umask "$mask"
+    [ "$failed" -ne 0 ] || { cd "$4" && true >>"$5"; } || failed=1
+    if [ "$failed" -ne 0 ]; then
         rm -rf "$d"
-        exit 1
-    }
+        exit "$failed"
+    fi
     # In the foreground: a shell makes what it starts in the background ignore INT, and the whole session would inherit
     # it. Before util-linux 2.32 (RHEL 7) setsid has no -f, and there the background has to do.
     if setsid -f true 2>/dev/null; then
@@ -111,16 +168,20 @@ submit() {
     exit 0
 }
 
+# note_end CODE TIME: write down the end. What a full disk made empty must not stand for it.
+note_end() { printf '%s %s\n' "$1" "$2" >"$d/exit.new" && mv "$d/exit.new" "$d/exit"; }
+
 # supervise ID WALLTIME GRACE
 supervise() {
     d=$processes/$1
     trap : HUP INT TERM
+    mkdir "$d/begun" 2>/dev/null || exit 0
     stat_of "$$"
     printf '%s %s %s %s %s\n' "$$" "$ticks" "$here" "$boot" "$(date +%s)" >"$d/process.new"
     mv "$d/process.new" "$d/process"
     # Whoever cancels marks the job first and looks for us then; we do it the other way round.
     if [ -e "$d/cancelled" ]; then
-        printf '143 %s\n' "$(date +%s)" >"$d/exit"
+        note_end 143 "$(date +%s)"
         exit
     fi
     watcher=
@@ -137,8 +198,7 @@ supervise() {
         kill -s KILL -- "-$watcher"
     fi 2>/dev/null
     setsid sh "$d/program" end "$1" "$$" "$3"
-    printf '%s %s\n' "$code" "$ended" >"$d/exit.new"
-    mv "$d/exit.new" "$d/exit"
+    note_end "$code" "$ended"
     # Jobs that ended more than a week ago are forgotten.
     find "$processes" -mindepth 2 -maxdepth 2 -name exit -mtime +7 2>/dev/null | while read -r old; do
         rm -rf "${old%/exit}"
@@ -154,12 +214,13 @@ watch() {
 
 # status ID ...: a line for each. "-" stands for what is not known.
 status() {
+    look "$processes"
     for id; do
-        recall "$id"
-        if [ ! -d "$d" ]; then
+        if ! listed "$id" "$names"; then
             echo "$id unknown"
             continue
         fi
+        recall "$id"
         word=dead letter=-
         if [ -z "$pid" ]; then
             word=starting
@@ -174,7 +235,12 @@ status() {
             word=unsupervised
         fi
         # Only now: a job that ends while we look is dead with its exit written.
-        if read -r code ended 2>/dev/null <"$d/exit"; then word=ended; fi
+        if read -r code ended 2>/dev/null <"$d/exit"; then
+            word=ended
+        else
+            # An end that nobody wrote down is one only if it can be seen that nobody did.
+            case $word in starting | stillborn | rebooted | dead) told "$d" || word=unseen ;; esac
+        fi
         asked=-
         [ ! -e "$d/cancelled" ] || asked=cancelled
         [ ! -e "$d/walltime" ] || asked=walltime
@@ -184,13 +250,20 @@ status() {
 
 # cancel ID GRACE [SIGNAL ...]
 cancel() {
+    look "$processes" && listed "$1" "$names" || exit 0
     recall "$1"
-    [ -d "$d" ] && [ ! -e "$d/exit" ] || exit 0
+    told "$d" || unseen "$d cannot be read"
+    if listed exit "$inside"; then exit 0; fi
     if [ -n "$host" ] && [ "$host" != "$here" ]; then
         echo "the job runs on $host: cancel it there" >&2
         exit 77
     fi
-    : >"$d/cancelled"
+    # Where the disk is full, a job that has begun can still be ended; one that has not would begin afterwards.
+    true >"$d/cancelled" || [ -n "$pid" ] || unseen "$d cannot be written to"
+    if [ -z "$pid" ] && mkdir "$d/begun" 2>/dev/null; then
+        note_end 143 "$(date +%s)"
+        exit
+    fi
     recall "$1"
     [ "$boot" = "$boot_then" ] || exit 0
     # A supervisor that was stopped could not write down the end.
@@ -202,18 +275,36 @@ cancel() {
 
 # list: the ids of all jobs that are remembered
 list() {
-    for d in "$processes"/*/; do
-        [ ! -d "$d" ] || basename "$d"
+    ! look "$processes" || printf '%s\n' "$names"
+}
+
+# find_job TOKEN: the ids of its jobs. One whose submit was cut off before it had a supervisor never gets one now: it would
+# be taken for a session, and nobody would ever start it.
+find_job() {
+    look "$processes" || return 0
+    for id in $names; do
+        case $id in
+        "$1" | "$1@"*)
+            d=$processes/$id
+            inside=$(ls "$d/" 2>&1) || unseen "$inside"
+            if listed begun "$inside" || listed process "$inside" || ! mkdir "$d/begun"; then
+                echo "$id"
+            else
+                rm -rf "$d" || unseen "$d cannot be removed"
+            fi
+            ;;
+        esac
     done
 }
 
 # session TOKEN: whether a session's directory is here
 session() {
-    if [ -d "${processes%/*}/sessions/$1" ]; then echo yes; else echo no; fi
+    if look "$state_home/sessions" && listed "$1" "$names"; then echo yes; else echo no; fi
 }
 
 # burden: how many of our sessions run here, the load, the cores, and when the user's latest job was submitted here
 burden() {
+    look "$processes"
     running=$(cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\0' '\n' |
         grep -A 1 '/fxsched/processes/.*/program$' | grep -c '^supervise$')
     read -r load rest </proc/loadavg

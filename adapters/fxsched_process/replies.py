@@ -15,6 +15,7 @@ SOURCE: Final = "processes"
 
 _REASONS: Final = {
     "starting": "It is being started.",
+    "unseen": "What was written down of it cannot be read.",
     "elsewhere": "It was started on another machine, which alone can say how it stands.",
     "stillborn": "Its supervisor never started.",
     "rebooted": "The machine was restarted.",
@@ -96,6 +97,7 @@ _STATES: Final = {
     "alive": JobState.RUNNING,
     "elsewhere": JobState.RUNNING,
     "unsupervised": JobState.RUNNING,
+    "unseen": JobState.RUNNING,
     "stillborn": JobState.ENDED,
     "rebooted": JobState.ENDED,
     "dead": JobState.ENDED,

@@ -78,6 +78,9 @@ class LedgerError(FxschedError):
 class OutcomeUnknown(FxschedError):
     """A command was started and no answer came: it may have done its work. Ask before doing it again."""
 
+    printed: tuple[bytes, bytes] = (b"", b"")
+    """What the command had printed by then, on standard output and on standard error; the text quotes it."""
+
 
 class SubmitUnsettled(OutcomeUnknown):
     """It could not be found out whether a job exists. The ledger keeps the entry."""

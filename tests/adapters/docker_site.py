@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from fxsched.jobs import JobState
 from fxsched_docker.adapter import DockerAdapter, EngineAdapter, PodmanAdapter
 from fxsched_docker.submission import submit_program
 from fxsched_fakes import State
@@ -26,9 +27,8 @@ VERBS = ("run", "ps", "inspect", "rename", "stop", "rm")
 
 
 def used(engine: str) -> dict[str, tuple[str, ...]]:
-    """Return what each verb uses. On a drained engine, containers are made, but not started."""
-    ending = ("rm", "rename", "stop")
-    uses = {"submit": ("run",), "find": ("ps",), "status": ("inspect",), "cancel": ending}
+    """Return what each verb uses."""
+    uses = {"submit": ("run",), "find": ("ps", "inspect"), "status": ("inspect",), "cancel": ("rename", "stop")}
     return {verb: tuple(f"{engine} {word}" for word in words) for verb, words in uses.items()}
 
 
@@ -51,7 +51,7 @@ class FakeDocker(ContainerSite, FakeSite):
     kind: ClassVar[type[EngineAdapter]] = DockerAdapter
     commands = tuple(f"docker {verb}" for verb in VERBS)
     verbs: ClassVar[Mapping[str, tuple[str, ...]]] = used("docker")
-    running: ClassVar[frozenset[str]] = frozenset({"docker rename", "docker stop"})
+    drained = (JobState.RUNNING,)
     refusal = ({"native": ("--image=nosuch:1",)}, "No such image: nosuch:1")
 
     def options(self) -> dict[str, Any]:
@@ -63,6 +63,9 @@ class FakeDocker(ContainerSite, FakeSite):
 
     def patient(self, seconds: float) -> Adapter:
         return self.connect(deadline=seconds, submit_deadline=seconds, grace=0)
+
+    def drain(self) -> None:
+        """An engine has no queue: what it makes, it starts."""
 
     def table(self) -> str:
         engine = self.kind.engine
@@ -93,5 +96,4 @@ class FakePodman(FakeDocker):
     kind = PodmanAdapter
     commands = tuple(f"podman {verb}" for verb in VERBS)
     verbs = used("podman")
-    running = frozenset({"podman rename", "podman stop"})
     refusal = ({"native": ("--image=nosuch:1",)}, "nosuch:1: image not known")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from fxsched.errors import (
     CancelRefused,
     CommandNotFound,
+    HostUnreachable,
     InvalidRequest,
     OutcomeUnknown,
     SchedulerUnavailable,
@@ -18,10 +20,12 @@ from fxsched.errors import (
 )
 from fxsched.hosts import CommandResult
 from fxsched.hosts.scripted import Command, ScriptedHost
-from fxsched.jobs import EndCause, JobId, JobSpec, JobState, Resources, new_token
+from fxsched.jobs import EndCause, JobId, JobSpec, JobState, Resources, Token, new_token
 from fxsched_docker.adapter import DockerAdapter, EngineAdapter, PodmanAdapter
+from fxsched_docker.submission import run_words
 from fxsched_fakes import faults
 
+from ..captures import Captures
 from ..contract.site import until_text
 from .docker_site import FakeDocker, FakePodman
 
@@ -174,6 +178,123 @@ async def test_the_site_s_own_options_come_before_the_profile_s() -> None:
     argv = commands(adapter)[0].argv
     at = argv.index("rocky:9")
     assert argv[at - 2 : at] == ("--ulimit=nofile=1", "--ulimit=nofile=2")
+
+
+# ── what was made, and never started ──────────────────────────────────────────────────────────────────────────────
+
+
+def made_only(site: FakeDocker, spec: JobSpec) -> JobId:
+    """Leave what ``run`` leaves that is given up between making a container and starting it."""
+    words = run_words(spec, site.kind.engine, site.adapter.options)
+    label = f"--label=fxsched.user={os.getuid()}"
+    create = [site.bin / site.kind.engine, "create", label, *words]
+    return JobId(subprocess.run(create, check=True, capture_output=True, text=True).stdout.strip())
+
+
+async def test_a_container_that_nobody_will_ever_start_is_removed_and_not_found(site: FakeDocker) -> None:
+    spec = site.spec()
+    made_only(site, spec)
+
+    assert await site.adapter.find(spec.token) == ()
+
+    assert site.submissions() == 0
+    assert (await site.status(await site.submit_spec(spec))).state is JobState.RUNNING
+
+
+JUST_MADE = {
+    "created": "2026-11-22T19:59:00Z",
+    "name": "x",
+    "labels": {},
+    "state": {
+        "Status": "created",
+        "ExitCode": 0,
+        "StartedAt": "0001-01-01T00:00:00Z",
+        "FinishedAt": "0001-01-01T00:00:00Z",
+    },
+}
+
+
+def found_just_made(*answers: CommandResult | Exception, kind: type[EngineAdapter] = DockerAdapter) -> EngineAdapter:
+    """Return an adapter that finds a container which was not started yet, and then hears these answers."""
+    left = [
+        CommandResult(0, f"CONTAINER ID|NAMES\n{ID}|x.{'a' * 20}\n".encode(), b""),
+        CommandResult(0, f"{ID} {json.dumps(JUST_MADE)}\n".encode(), b""),
+        *answers,
+    ]
+
+    def say(_: Command) -> CommandResult:
+        said = left.pop(0)
+        if isinstance(said, Exception):
+            raise said
+        return said
+
+    return kind(ScriptedHost(say), kind.Options(image="fastx:4"))
+
+
+@pytest.mark.parametrize(("kind", "row"), [(DockerAdapter, "D-rm-running"), (PodmanAdapter, "P-rm-running")])
+async def test_a_container_that_was_started_meanwhile_stays(kind: type[EngineAdapter], row: str) -> None:
+    assert await found_just_made(Captures("container").result(row), kind=kind).find(Token("a" * 20)) == (ID,)
+
+
+@pytest.mark.parametrize(
+    "answer", [CommandResult(1, b"", b"Error: the disk is on fire\n"), HostUnreachable("no route")]
+)
+async def test_one_that_cannot_be_removed_is_neither_there_nor_not(answer: CommandResult | Exception) -> None:
+    with pytest.raises(SchedulerUnavailable, match=r"on fire|no route"):
+        await found_just_made(answer).find(Token("a" * 20))
+
+
+async def test_a_refusal_after_which_nobody_could_look_leaves_the_outcome_open() -> None:
+    def say(command: Command) -> CommandResult:
+        if "rm" in command.argv:
+            raise HostUnreachable("no route")
+        return Captures("container").result("D-run-gpus")
+
+    adapter = DockerAdapter(ScriptedHost(say), DockerAdapter.Options(image="fastx:4"))
+
+    with pytest.raises(OutcomeUnknown, match="no route"):
+        await adapter.submit(JobSpec(token=new_token()))
+
+
+async def test_the_cancel_of_what_was_never_started_is_a_cancel(site: FakeDocker) -> None:
+    cluster = site.cluster()
+    job = await cluster.submit(JobSpec(token=new_token(), command=("sleep", "60")))
+    with site.simulation as simulation:
+        [container] = simulation.jobs.values()
+        simulation.lose(container)
+    made_only(site, site.spec(token=job.token))
+    with site.simulation as simulation:
+        [container] = simulation.jobs.values()
+        container.extra["id"] = job.id
+
+    status = (await cluster.cancel(job.id)).status
+
+    assert (status.state, status.cause) == (JobState.ENDED, EndCause.CANCELLED)
+
+
+# ── somebody else's ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_another_user_s_container_of_the_same_token_is_none_of_ours(site: FakeDocker) -> None:
+    spec = site.spec()
+    id = await site.submit_spec(spec)
+    with site.simulation as simulation:
+        [foreign] = simulation.jobs.values()
+        foreign.extra["labels"] = json.dumps(json.loads(foreign.extra["labels"]) | {"fxsched.user": "4294967"})
+
+    assert await site.adapter.find(spec.token) == ()
+    with pytest.raises(CancelRefused, match="another user's"):
+        await site.adapter.cancel(id)
+    assert (await site.status(id)).state is JobState.RUNNING
+
+
+async def test_the_engine_s_own_options_may_stand_before_the_verb(site: FakeDocker) -> None:
+    id = await site.submit()
+
+    told = [site.bin / site.kind.engine, "--log-level", "error", "container", "inspect", "--format={{.Id}}", id]
+    shown = subprocess.run(told, check=True, capture_output=True, text=True).stdout
+
+    assert shown == f"{id}\n"
 
 
 # ── walltime, memory ──────────────────────────────────────────────────────────────────────────────────────────────

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..contract.faults import ASK, CANCEL, ENDED, GONE, NOT_CANCELLED, REFUSED, SILENCE, TRUE, FaultContract
+from ..contract.faults import ENDED, NOT_CANCELLED, REFUSED, SILENCE, FaultContract
 from .docker_site import FakeDocker, FakePodman
 
 if TYPE_CHECKING:
@@ -17,9 +17,6 @@ def exceptions(engine: str) -> dict[tuple[str, str], Mapping[str, Outcome | None
     return {
         # Whatever it is that an engine complains of, what it has made is removed then: there is certainly none.
         ("submit", f"{engine} run"): {"fail": REFUSED},
-        # A container that was never started is removed, and then nobody remembers it.
-        ("cancel", f"{engine} rm"): {kind: GONE for kind, came in CANCEL.items() if came == ENDED},
-        ("cancel", f"{engine} inspect"): {kind: GONE for kind in ASK if ASK[kind] == TRUE and kind != "forget"},
         # The name only tells the cause of the end.
         ("cancel", f"{engine} rename"): dict.fromkeys(("fail", "hang", "garbage", SILENCE), ENDED),
         # What is not stopped is killed, which is another command.

@@ -23,6 +23,7 @@ from fxsched.hosts import CommandResult
 from fxsched.jobs import EndCause, JobId, JobState, JobStatus, Token
 from fxsched_docker.replies import (
     Container,
+    NotStarted,
     check_end,
     check_nothing_left,
     parse_inspect,
@@ -79,6 +80,19 @@ def status(row: str) -> JobStatus:
     return status_of(ID, container, "Docker", NOW)
 
 
+def submitted(answer: CommandResult, name: str) -> JobId:
+    """What becomes of a submit, where a failed one has left nothing."""
+    try:
+        return parse_submit(answer, name)
+    except NotStarted as failure:
+        gone = (
+            "Error: No such container: x\n"
+            if name == "Docker"
+            else 'Error: no container with name "x": no such container\n'
+        )
+        check_nothing_left(CommandResult(1, b"", gone.encode()), failure)
+
+
 # ── run ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 RUNS = recorded("run")
@@ -101,7 +115,7 @@ def test_a_failed_submit_is_a_refusal_in_the_engine_s_words_unless_it_could_not_
         kind = OutcomeUnknown
 
     with pytest.raises(kind) as raised:
-        parse_submit(result(row), engine(row))
+        submitted(result(row), engine(row))
 
     assert type(raised.value) is kind
     assert "\n" not in str(raised.value)
@@ -112,7 +126,7 @@ def test_the_reason_of_a_refusal_is_quoted() -> None:
     said = []
     for row in named("run-no-image"):
         with pytest.raises(SubmitRejected) as raised:
-            parse_submit(result(row), engine(row))
+            submitted(result(row), engine(row))
         said.append(str(raised.value))
 
     assert said == [
@@ -164,13 +178,92 @@ def test_a_run_that_was_killed_may_have_made_a_container() -> None:
 
 @pytest.mark.parametrize("row", recorded("rm"), ids=lambda row: row["name"])
 def test_what_was_refused_is_gone_if_it_was_removed_or_never_was(row: dict[str, Any]) -> None:
-    refusal = SubmitRejected("Docker refused the job: nothing")
+    refusal = NotStarted(SubmitRejected("Docker refused the job: nothing"), final=True)
+    gone = row["rc"] == 0 or "o such container" in row["stderr"]
 
-    if row["rc"] == 0 or "o such container" in row["stderr"]:
+    with pytest.raises(SubmitRejected if gone else OutcomeUnknown, match="Docker refused the job"):
         check_nothing_left(result(row), refusal)
-    else:
-        with pytest.raises(OutcomeUnknown, match="Docker refused the job"):
-            check_nothing_left(result(row), refusal)
+
+
+# As the engines' sources have them; what an engine needs could not be had when the others were recorded.
+_DIAL = "dial tcp: lookup registry.example.org on 127.0.0.53:53: no such host"
+_GET = 'Get "https://registry.example.org/v2/": '
+NOT_NOW = [
+    ("Docker", f"docker: Error response from daemon: {_GET}{_DIAL}."),
+    ("Docker", f"docker: Error response from daemon: {_GET}context deadline exceeded (Client.Timeout exceeded)."),
+    ("Docker", f"docker: Error response from daemon: {_GET}net/http: TLS handshake timeout."),
+    ("Docker", "docker: Error response from daemon: toomanyrequests: You have reached your pull rate limit."),
+    ("Docker", "docker: Error response from daemon: mkdir /var/lib/docker/x: no space left on device."),
+    (
+        "Podman",
+        "Error: initializing source docker://registry.example.org/a:1: pinging container registry "
+        f"registry.example.org: {_GET}{_DIAL}",
+    ),
+    ("Podman", "Error: writing blob: storing blob: write /var/tmp/x: no space left on device"),
+]
+NO_ENGINE = [
+    ("Podman", "Error: error creating tmpdir: mkdir /run/user/1000: permission denied"),
+    ("Podman", "Error: creating runtime temporary files directory: mkdir /run/user/1000: permission denied"),
+    ("Podman", "Error: cannot find UID/GID for user ada: no subuid ranges found for user"),
+    ("Docker", 'unable to resolve docker endpoint: context "far": context not found'),
+    (
+        "Docker",
+        "docker: Error response from daemon: client version 1.45 is too new. Maximum supported API version is 1.41",
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "words"), NOT_NOW)
+def test_what_will_pass_is_no_refusal(name: str, words: str) -> None:
+    with pytest.raises(SchedulerUnavailable, match="No job was submitted"):
+        submitted(CommandResult(125, b"", f"{words}\n".encode()), name)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        f"docker: Error response from daemon: {_GET}unauthorized: authentication required.",
+        "docker: Error response from daemon: manifest for registry.example.org/a:9 not found: manifest unknown.",
+        "docker: Error response from daemon: pull access denied for a, repository does not exist.",
+    ],
+)
+def test_what_a_registry_does_not_give_us_is_a_refusal(words: str) -> None:
+    with pytest.raises(SubmitRejected):
+        submitted(CommandResult(125, b"", f"{words}\n".encode()), "Docker")
+
+
+@pytest.mark.parametrize(("name", "words"), NO_ENGINE)
+def test_an_engine_that_cannot_begin_is_asked_for_nothing_whatever_the_verb(name: str, words: str) -> None:
+    said = CommandResult(125, b"", f"{words}\n".encode())
+
+    with pytest.raises(SchedulerUnavailable, match="No job was submitted"):
+        parse_submit(said, name)
+    with pytest.raises(SchedulerUnavailable, match="Nothing was cancelled"):
+        check_end(ID, said, name)
+    with pytest.raises(SchedulerUnavailable):
+        parse_names(said, name)
+    with pytest.raises(SchedulerUnavailable):
+        parse_inspect([ID], said, name)
+
+
+def test_a_user_without_a_runtime_directory_is_told_who_makes_it() -> None:
+    with pytest.raises(SchedulerUnavailable, match="loginctl enable-linger"):
+        parse_submit(CommandResult(125, b"", NO_ENGINE[0][1].encode()), "Podman")
+
+
+def test_words_of_the_client_that_nobody_knows_leave_it_open_unless_something_was_removed() -> None:
+    with pytest.raises(NotStarted) as raised:
+        parse_submit(CommandResult(125, b"", b"docker: the moon is full.\n"), "Docker")
+
+    with pytest.raises(OutcomeUnknown, match="the moon is full"):
+        check_nothing_left(CommandResult(1, b"", b"Error: No such container: x\n"), raised.value)
+    with pytest.raises(SubmitRejected, match="the moon is full"):
+        check_nothing_left(CommandResult(0, b"x\n", b""), raised.value)
+
+
+def test_a_run_that_ended_well_without_an_id_is_quoted_with_both_streams() -> None:
+    with pytest.raises(OutcomeUnknown, match="Emulate Docker CLI using podman"):
+        parse_submit(CommandResult(0, b"", b"Emulate Docker CLI using podman.\n"), "Docker")
 
 
 # ── inspect ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -430,7 +523,7 @@ READERS = (
 def test_whatever_an_engine_prints_is_an_answer_or_an_error_of_ours(code: int, out: bytes, err: bytes) -> None:
     for read, accepted in READERS:
         read(accepted)
-        with suppress(FxschedError):
+        with suppress(FxschedError, NotStarted):
             read(CommandResult(code, out, err))
 
 

@@ -41,6 +41,13 @@ def test_a_container_is_detached_and_kept_and_its_name_and_labels_hold_the_token
     assert "--rm" not in found
 
 
+def test_no_engine_ever_runs_a_container_again_by_itself() -> None:
+    for requeue in (False, True):
+        assert [word for word in words(JobSpec(token=new_token(), requeue=requeue)) if "restart" in word] == [
+            "--restart=no"
+        ]
+
+
 def test_the_image_is_followed_by_what_runs_in_it() -> None:
     spec = JobSpec(
         token=new_token(),
@@ -107,7 +114,11 @@ def test_a_native_word_that_is_no_option_would_be_the_image_and_is_refused(word:
 
 
 @pytest.mark.parametrize(
-    "word", ["--rm", "--rm=true", "--restart=always", "--name=x", "--detach=false", "-d", "-it", "--entrypoint=/bin/x"]
+    "word",
+    [
+        *("--rm", "--rm=true", "--restart=always", "--name=x", "--detach=false", "-d", "-it", "--entrypoint=/bin/x"),
+        *("-dit", "-Pd", "-qi=true", "--attach=stdout", "--label=fxsched.user=0", "-lfxsched.token=x"),
+    ],
 )
 def test_a_native_word_that_would_break_the_promises_is_refused(word: str) -> None:
     with pytest.raises(SubmitRejected, match="for fxsched to say"):

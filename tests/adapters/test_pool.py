@@ -21,7 +21,7 @@ from fxsched.errors import (
 )
 from fxsched.hosts import CommandResult
 from fxsched.hosts.scripted import Command, ScriptedHost
-from fxsched.jobs import EndCause, JobId, JobSpec, JobState, new_token
+from fxsched.jobs import EndCause, JobId, JobSpec, JobState, Token, new_token
 from fxsched.records.ledger import Ledger
 from fxsched_process import pool
 from fxsched_process.replies import Burden, parse_burden
@@ -174,6 +174,25 @@ async def test_a_session_lies_on_the_host_of_its_job(site: ThesePools) -> None:
     assert (status.cause, status.exit_code) == (EndCause.FAILED, 3)
     assert (await other.adapter.host_of(job.token, job.id)).label == host_of(job.id)
     assert (await other.report(job.token)).output == b"said\n"
+
+
+async def test_where_a_home_cannot_be_seen_a_session_may_be(site: ThesePools) -> None:
+    id = await site.submit()
+    sessions = site.home / ".local" / "state" / "fxsched" / "sessions"
+    sessions.symlink_to("nowhere")
+
+    with pytest.raises(HostUnreachable, match="could not be found out"):
+        await site.connect().host_of(Token(id.partition("@")[0]))
+
+
+async def test_a_host_whose_home_cannot_be_seen_gets_no_session(site: ThesePools) -> None:
+    site.machines[NAMES[1]].reachable = False
+    (site.home / ".local").symlink_to("nowhere")
+
+    with pytest.raises(SchedulerUnavailable, match="no host of the pool answers"):
+        await site.adapter.submit(site.spec())
+
+    (site.home / ".local").unlink()
 
 
 async def test_an_operator_elsewhere_finds_and_ends_a_job_by_its_id_alone(site: ThesePools) -> None:

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 
-from fxsched.errors import CancelRefused, SubmitRejected
-from fxsched.jobs import EndCause, JobId, JobState, Resources, new_token
+from fxsched.errors import CancelRefused, OutcomeUnknown, SchedulerUnavailable, SubmitRejected
+from fxsched.hosts import CommandResult, LocalHost
+from fxsched.hosts.scripted import ScriptedHost
+from fxsched.jobs import EndCause, JobId, JobState, Resources, Token, new_token
 from fxsched_process import adapter
 from fxsched_process.adapter import ProcessAdapter
 from fxsched_process.replies import parse_status
@@ -21,9 +23,9 @@ from fxsched_process.replies import parse_status
 from ..contract.site import alive, processes_with, until, until_dead, until_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import AsyncIterator, Iterator, Sequence
 
-    from fxsched.hosts import CommandResult, Host
+    from fxsched.hosts import Host
 
     from .process_site import ThisMachine
 
@@ -179,6 +181,7 @@ async def test_a_job_that_is_cancelled_before_it_has_begun_never_does(machine: T
     files = machine.files(id)
     for name in ("process", "exit"):
         (files / name).unlink()
+    (files / "begun").rmdir()
     (files / "script").write_text(f"echo >{machine.home}/ran")
 
     await machine.adapter.cancel(id)
@@ -255,6 +258,167 @@ async def test_a_job_whose_supervisor_never_came_failed(machine: ThisMachine) ->
     os.utime(machine.files(id), (0, 0))
 
     assert (await machine.status(id)).cause is EndCause.FAILED
+
+
+# ── what cannot be seen is not what is not there ──────────────────────────────────────────────────────────────────
+
+HOMES = {
+    "not-mounted": lambda home: home.rename(home.with_name("elsewhere")),
+    "state-on-a-disk-that-is-away": lambda home: lead_away(home / ".local" / "state"),
+    "jobs-that-cannot-be-listed": lambda home: lead_away(home / ".local" / "state" / "fxsched" / "processes"),
+}
+
+
+def lead_away(directory: Path) -> None:
+    """Put in a directory's place a link that leads nowhere: whoever asks sees less, whatever user that is."""
+    directory.rename(directory.with_name("elsewhere"))
+    directory.symlink_to(directory.with_name("nowhere"))
+
+
+def bring_back(directory: Path) -> None:
+    if directory.is_symlink():
+        directory.unlink()
+    directory.with_name("elsewhere").rename(directory)
+
+
+@pytest.fixture(params=HOMES)
+async def unseen(machine: ThisMachine, request: pytest.FixtureRequest) -> AsyncIterator[tuple[ThisMachine, JobId]]:
+    """A machine with a job, whose home directory has gone away."""
+    id = await machine.submit()
+    HOMES[request.param](machine.home)
+    yield machine, id
+    for place in (machine.home, machine.home / ".local/state", machine.home / ".local/state/fxsched/processes"):
+        if place.with_name("elsewhere").exists():
+            bring_back(place)
+
+
+async def test_of_a_home_that_cannot_be_seen_nothing_is_said(unseen: tuple[ThisMachine, JobId]) -> None:
+    machine, id = unseen
+    adapter = machine.adapter
+    token = Token(id)
+
+    for ask in (adapter.status(frozenset([id])), adapter.find(token), adapter.submissions(), adapter.cancel(id)):
+        with pytest.raises(SchedulerUnavailable):
+            await ask
+
+
+async def test_in_a_home_that_cannot_be_seen_no_job_is_made(unseen: tuple[ThisMachine, JobId]) -> None:
+    machine, _ = unseen
+
+    with pytest.raises(SchedulerUnavailable):
+        await machine.adapter.submit(machine.spec(working_directory="/", output="/dev/null"))
+
+    assert not (machine.home / ".local" / "state" / "nowhere").exists()
+
+
+async def test_without_a_home_nothing_is_said(machine: ThisMachine) -> None:
+    nobody = ProcessAdapter(Homeless(), ProcessAdapter.Options())
+    id = JobId(new_token())
+
+    for ask in (
+        nobody.status(frozenset([id])),
+        nobody.find(Token(id)),
+        nobody.submissions(),
+        nobody.cancel(id),
+        nobody.submit(machine.spec()),
+    ):
+        with pytest.raises(SchedulerUnavailable, match="HOME is not set"):
+            await ask
+
+
+class Homeless:
+    """This machine, for somebody who has no HOME."""
+
+    label = "a machine"
+    home = None
+
+    async def run(self, argv: Sequence[str], **settings: Any) -> CommandResult:
+        return await LocalHost().run(["/usr/bin/env", "-u", "HOME", *argv], **settings)
+
+
+async def test_a_home_that_has_no_jobs_yet_is_seen_to_have_none(machine: ThisMachine) -> None:
+    id = machine.unused_ids(1)[0]
+
+    assert await machine.adapter.find(Token(id)) == ()
+    assert await machine.adapter.submissions() == {}
+    assert (await machine.status(id)).state is JobState.GONE
+
+
+async def test_a_job_of_which_nothing_can_be_read_lives_and_spoils_no_other(machine: ThisMachine) -> None:
+    ids = [await machine.submit(), await machine.submit()]
+    lead_away(machine.files(ids[0]))
+    found = await machine.adapter.status(frozenset(ids))
+    with pytest.raises(SchedulerUnavailable):
+        await machine.adapter.cancel(ids[0])
+    bring_back(machine.files(ids[0]))
+
+    assert [found[id].state for id in ids] == [JobState.RUNNING, JobState.RUNNING]
+    assert found[ids[0]].reason == "What was written down of it cannot be read."
+
+
+@pytest.mark.parametrize("name", ["exit", "process"])
+async def test_a_report_that_cannot_be_read_is_no_end_without_one(machine: ThisMachine, name: str) -> None:
+    id = await machine.submit("exit 3")
+    await machine.ended(id)
+    files = machine.files(id)
+    (files / "exit").rename(files / "kept")
+    if name == "process":
+        (files / "process").unlink()
+    (files / name).symlink_to("nowhere")
+    os.utime(files, (0, 0))
+
+    assert (await machine.status(id)).state is JobState.RUNNING
+
+    (files / name).unlink()
+    (files / "kept").rename(files / "exit")
+
+
+async def test_a_program_that_ends_oddly_leaves_the_outcome_open(machine: ThisMachine) -> None:
+    odd = ProcessAdapter(ScriptedHost(lambda _: CommandResult(137, b"", b"Killed\n")), ProcessAdapter.Options())
+
+    with pytest.raises(OutcomeUnknown, match="137, Killed"):
+        await odd.submit(machine.spec())
+    with pytest.raises(OutcomeUnknown, match="137, Killed"):
+        await odd.cancel(JobId(new_token()))
+
+
+# ── a submit that was cut off ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def cut_off(machine: ThisMachine, id: JobId) -> None:
+    """Leave what a submit leaves that is killed before it starts the supervisor."""
+    machine.files(id).mkdir(parents=True)
+    for name in ("script", "program"):
+        (machine.files(id) / name).write_text("echo >ran\n")
+
+
+async def test_what_nobody_will_ever_start_is_not_found(machine: ThisMachine) -> None:
+    spec = machine.spec("exec sleep 60")
+    cut_off(machine, JobId(spec.token))
+
+    assert await machine.adapter.find(spec.token) == ()
+
+    id = await machine.submit_spec(spec)
+    assert (await machine.status(id)).state is JobState.RUNNING
+
+
+async def test_what_nobody_will_ever_start_is_cancelled_at_once(machine: ThisMachine) -> None:
+    id = machine.unused_ids(1)[0]
+    cut_off(machine, id)
+
+    await machine.adapter.cancel(id)
+
+    assert (await machine.status(id)).cause is EndCause.CANCELLED
+
+
+async def test_a_job_has_one_supervisor(machine: ThisMachine) -> None:
+    id = await machine.submit(f"echo ran >>{machine.home}/runs; exec sleep 60")
+    await until_text(machine.home / "runs")
+
+    again = ["sh", str(machine.files(id) / "program"), "supervise", id, "0", "1"]
+    await anyio.run_process(again, start_new_session=True)
+
+    assert (machine.home / "runs").read_text() == "ran\n"
 
 
 # ── submit and status ─────────────────────────────────────────────────────────────────────────────────────────────

@@ -265,7 +265,7 @@ def test_what_the_login_shell_said_can_be_shown(noisy: dict[str, str]) -> None:
     frame = Frame(["true"])
     done = through("bash", frame, noisy)
 
-    assert frame.noise(done.stdout) == "noise\nno end of line"
+    assert frame.noise(done.stdout) == "noise no end of line"
 
 
 # ── what cannot be passed on ──────────────────────────────────────────────────────────────────────────────────────

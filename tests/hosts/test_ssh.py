@@ -60,6 +60,8 @@ class Far:
         self.running = self.peak = 0
         self.cut: bytes | None = None
         """The connection is cut as soon as this has been printed; b"" is at once."""
+        self.shell: str | None = None
+        """What the login shell does in place of what it was asked for."""
         self.commands: list[tuple[str | None, dict[str, str]]] = []
         self.connections: list[asyncssh.SSHServerConnection] = []
 
@@ -80,7 +82,11 @@ class Far:
             self.connections[-1].abort()
             return
         command = await asyncio.create_subprocess_exec(
-            *("sh", "-c", process.command or "false"), stdin=-1, stdout=-1, stderr=-1, start_new_session=True
+            *("sh", "-c", self.shell or process.command or "false"),
+            stdin=-1,
+            stdout=-1,
+            stderr=-1,
+            start_new_session=True,
         )
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._copy, process.stdin, command.stdin)

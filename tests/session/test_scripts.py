@@ -431,13 +431,15 @@ def test_a_body_is_run_by_the_interpreter_that_it_names(session: Session, interp
     assert session.file("output").decode().strip() == str(named.resolve())
 
 
-@pytest.mark.parametrize(("interpreter", "mode"), [("/bin/sh", 0o600), ("/bin/sh -u", 0o700)])
-def test_only_a_body_with_its_own_interpreter_is_executed(session: Session, interpreter: str, mode: int) -> None:
-    """A home directory may forbid it."""
-    session.write(JobSpec(token=TOKEN, body=f"#!{interpreter}\nexit 1"))
+@pytest.mark.parametrize(
+    "line", ["/bin/sh", "/bin/sh -e", " /bin/sh\t-e ", "/usr/bin/env sh", "/usr/bin/env -S sh -e", "/bin/sh -"]
+)
+def test_a_body_is_read_by_its_interpreter_and_never_executed(session: Session, line: str) -> None:
+    """A home directory may forbid it: no file there is a program, not even to root."""
+    session.write(JobSpec(token=TOKEN, body=f'#!{line}\ntest -x "$0" && exit 9\nfalse\nexit 3'))
     (session.directory / "command").chmod(0o600)
-    assert session.run().returncode == 1
-    assert (session.directory / "command").stat().st_mode & 0o777 == mode
+    assert session.run().returncode == (1 if "-e" in line else 3)
+    assert (session.directory / "command").stat().st_mode & 0o777 == 0o600
 
 
 def test_a_directory_that_does_not_appear_ends_the_job(session: Session) -> None:

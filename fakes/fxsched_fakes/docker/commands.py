@@ -7,7 +7,7 @@ from importlib import import_module
 
 from ..engine import Cluster
 from ..frame import CommandError, Reply
-from . import VERBS
+from . import VERBS, words_of
 
 
 def docker(cluster: Cluster, arguments: list[str], variables: Mapping[str, str]) -> Reply:
@@ -19,7 +19,7 @@ def podman(cluster: Cluster, arguments: list[str], variables: Mapping[str, str])
 
 
 def _run(cluster: Cluster, engine: str, arguments: list[str], variables: Mapping[str, str]) -> Reply:
-    verb, *rest = arguments[1:] if arguments[:1] == ["container"] else arguments or [""]
+    verb, *rest = words_of(arguments) or [""]
     if verb not in VERBS:
         raise CommandError(f"{engine}: '{verb}' is not a {engine} command.\nSee '{engine} --help'\n", 125)
     module, _, function = VERBS[verb].partition(":")

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
+import re
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Protocol
 
 from msgspec import Struct
+
+from fxsched.errors import HostUnreachable, OutcomeUnknown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -13,6 +17,14 @@ if TYPE_CHECKING:
 
 
 NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
+
+
+LIMIT: Final = 1 << 26
+"""Bytes that a command may print on each stream. Whatever prints more prints without end, and is ended."""
+_HEAD: Final = 300
+_TAIL: Final = 200
+_ESCAPE: Final = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.)?", re.DOTALL)
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
 
 class CommandResult(Struct, frozen=True):
@@ -75,3 +87,37 @@ async def connect(host: Host) -> None:
     opening = getattr(host, "connect", None)
     if opening is not None:
         await opening()
+
+
+def check_deadline(deadline: float, argv: Sequence[str], label: str) -> None:
+    """Raise unless a deadline leaves time and comes at all.
+
+    Raises:
+        HostUnreachable: it does not; nothing was sent.
+    """
+    if not 0 < deadline < math.inf:
+        raise HostUnreachable(f"{argv[0]} was not run on {label}: {deadline:g} s is no time for a command")
+
+
+def quoted(*outputs: bytes | bytearray) -> str:
+    """Return what was printed, for a message: one line, not too long, without what would move a terminal's cursor."""
+    texts = (_ESCAPE.sub("", bytes(output).decode("utf-8", "replace")) for output in outputs)
+    text = " ".join(_CONTROL.sub(" ", " ".join(texts)).split())
+    return text if len(text) <= _HEAD + _TAIL else f"{text[:_HEAD]} … {text[-_TAIL:]}"
+
+
+def unanswered(text: str, stdout: bytes | bytearray = b"", stderr: bytes | bytearray = b"") -> OutcomeUnknown:
+    """Return the error for a command that did not answer, with what it had printed: often that is the reason."""
+    error = OutcomeUnknown(f"{text}{_told(stdout, stderr)}")
+    error.printed = bytes(stdout), bytes(stderr)
+    return error
+
+
+def rephrased(error: OutcomeUnknown, stdout: bytes, stderr: bytes) -> OutcomeUnknown:
+    """Return the error with something else for what the command had printed."""
+    return unanswered(str(error).removesuffix(_told(*error.printed)), stdout, stderr)
+
+
+def _told(stdout: bytes | bytearray, stderr: bytes | bytearray) -> str:
+    words = quoted(stderr, stdout)
+    return f". It had printed: {words}" if words else ""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import anyio
 
 from fxsched.errors import FxschedError, HostUnreachable, OutcomeUnknown
-from fxsched.hosts.base import NOTHING, connect
+from fxsched.hosts.base import NOTHING, check_deadline, connect, quoted, rephrased, unanswered
 from fxsched.hosts.framing import Frame
 
 if TYPE_CHECKING:
@@ -67,26 +67,29 @@ class SudoHost:
         deadline: float,
     ) -> CommandResult:
         """Run ``argv``; see ``Host.run``."""
+        check_deadline(deadline, argv, self.label)
         variables = {**self._surroundings, **environment}
         frame = Frame(argv, stdin, variables, self._keep, deadline=deadline, label=self.label)
         outcome = await self._outcome(frame, deadline + _MARGIN)
         if isinstance(outcome, OutcomeUnknown):
             with anyio.move_on_after(_ENDING, shield=True):
                 await self._end(frame)
+            raise rephrased(outcome, *_heard(frame, *outcome.printed))
         if isinstance(outcome, Exception):
             raise outcome
         reply = frame.reply(outcome.stdout, outcome.stderr)
         if reply is not None:
             return reply
         if frame.begun(outcome.stdout) is None:
-            said = " ".join(outcome.complaint.split()) or f"exit code {outcome.exit_code}"
+            said = quoted(outcome.stderr) or quoted(outcome.stdout) or f"exit code {outcome.exit_code}"
             raise HostUnreachable(
                 f"sudo did not let fxsched become {self._login} on {self._host.label}: {said}. The sudoers line that "
                 "it needs stands in fxsched's manual, docs/hosts.md"
             )
         with anyio.move_on_after(_ENDING, shield=True):
             await self._found(frame)  # it ended by its deadline, or goes on without a sudo that was killed
-        raise OutcomeUnknown(f"{argv[0]} did not answer within {deadline:g} s on {self.label}")
+        words = frame.said(outcome.stdout), frame.said(outcome.stderr)
+        raise unanswered(f"{argv[0]} did not answer within {deadline:g} s on {self.label}", *words)
 
     async def _outcome(self, frame: Frame, deadline: float) -> CommandResult | Exception:
         """Run the frame through sudo. If the caller is cancelled, it is let go when the command has been ended."""
@@ -142,3 +145,10 @@ class SudoHost:
         except FxschedError:
             return False
         return reply is not None and reply.exit_code == 0
+
+
+def _heard(frame: Frame, stdout: bytes, stderr: bytes) -> tuple[bytes, bytes]:
+    """Return what a command printed out of what came through sudo; until it begins, sudo itself is who speaks."""
+    if frame.begun(stdout) is None:
+        return stdout, stderr
+    return frame.said(stdout), frame.said(stderr)

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import anyio
 
-from fxsched.errors import FxschedError, HostUnreachable, OutcomeUnknown
-from fxsched.hosts.base import NOTHING, CommandResult
+from fxsched.errors import FxschedError, HostUnreachable
+from fxsched.hosts.base import LIMIT, NOTHING, CommandResult, check_deadline, unanswered
 from fxsched.hosts.framing import Frame
 from fxsched.hosts.local import LINGER
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
 
+    from fxsched.errors import OutcomeUnknown
     from fxsched.hosts.target import SshTarget
 
 _log = logging.getLogger("fxsched.hosts")
@@ -69,9 +70,13 @@ class Channel:
     def receive(self, data: bytes, stream: int) -> None:
         """Take what came on standard output (0) or standard error (1)."""
         output = self.output[stream]
+        if len(output) > LIMIT:
+            return
         start = max(0, len(output) - 128)  # a mark may come in pieces
         output += data
         self._ended[stream] = self._ended[stream] or self.frame.ended(output, start)
+        if len(output) > LIMIT:
+            self.close(f"it printed more than {LIMIT} bytes")
         self._changed.set()
 
     def close(self, why: object = "") -> None:
@@ -88,6 +93,10 @@ class Channel:
     def ended(self) -> bool:
         """Whether the command has ended."""
         return all(self._ended)
+
+    def unanswered(self, text: str) -> OutcomeUnknown:
+        """Return the error for a command that did not answer, with what it had printed."""
+        return unanswered(text, *map(self.frame.said, self.output))
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait until the condition holds, or the channel is closed."""
@@ -219,6 +228,7 @@ class SshTransport(ABC):
         deadline: float,
     ) -> CommandResult:
         """Run ``argv``; see ``Host.run``."""
+        check_deadline(deadline, argv, self.label)
         channel: Channel | None = None
         refusal = ""
         gone = 0
@@ -253,17 +263,19 @@ class SshTransport(ABC):
                     await anyio.sleep(PAUSE)
         except TimeoutError:
             if not channel or not channel.sent:
+                said = _noise(channel) if channel else ""
                 raise HostUnreachable(
                     f"{self.label} did not take {argv[0]} within {deadline:g} s{refusal}; nothing was sent"
+                    f"{said and f'. Its login shell said: {said}'}"
                 ) from None
             if not channel.closed:
                 await self._end(channel)
-                raise OutcomeUnknown(f"{argv[0]} did not answer within {deadline:g} s on {self.label}") from None
+                raise channel.unanswered(f"{argv[0]} did not answer within {deadline:g} s on {self.label}") from None
         except BaseException:
             if channel and channel.sent:
                 await self._end(channel)
             raise
-        raise OutcomeUnknown(f"the connection to {self.label} was lost before {argv[0]} answered{channel.reason}")
+        raise channel.unanswered(f"the connection to {self.label} was lost before {argv[0]} answered{channel.reason}")
 
     async def _exchange(self, channel: Channel) -> None:
         """Send the command, and wait for its reply or for the end of the channel."""
@@ -284,8 +296,7 @@ class SshTransport(ABC):
 
     def _not_ready(self, channel: Channel) -> Exception:
         """Return what to raise when a channel was closed before the far side was ready."""
-        said = (channel.frame.noise(output) for output in reversed(channel.output))
-        words = next(filter(None, said), "nothing")
+        words = _noise(channel) or "nothing"
         return HostUnreachable(f"{self.label} started no /bin/sh for us{channel.reason}; its login shell said: {words}")
 
     async def _end(self, channel: Channel) -> None:
@@ -312,3 +323,8 @@ class SshTransport(ABC):
             _log.info("%s: a command may still be running there: %s", self.label, error)
             return False
         return result is not None and result.exit_code == 0
+
+
+def _noise(channel: Channel) -> str:
+    """Return what a login shell said before it was ready, for a message: a question, perhaps, that nobody answers."""
+    return next(filter(None, map(channel.frame.noise, reversed(channel.output))), "")

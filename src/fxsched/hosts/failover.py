@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import anyio
 
 from fxsched.errors import CommandNotFound, FxschedError, HostError, HostUnreachable
-from fxsched.hosts.base import NOTHING, connect
+from fxsched.hosts.base import NOTHING, check_deadline, connect
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -63,11 +63,14 @@ class FailoverHost:
         deadline: float,
     ) -> CommandResult:
         """Run ``argv`` on the host that answers; see ``Host.run``."""
+        check_deadline(deadline, argv, self.label)
         end = anyio.current_time() + deadline
         while True:
             host = await self._choose_until(end)
+            left = end - anyio.current_time()
+            if left <= 0:
+                raise HostUnreachable(f"{self.label} did not answer in time; nothing was sent")
             try:
-                left = max(0.0, end - anyio.current_time())
                 return await host.run(argv, stdin=stdin, environment=environment, deadline=left)
             except CommandNotFound:
                 raise

@@ -28,7 +28,7 @@ from shlex import join, quote
 from typing import TYPE_CHECKING, Final
 
 from fxsched.errors import CommandNotFound, HostUnreachable
-from fxsched.hosts.base import NOTHING, CommandResult
+from fxsched.hosts.base import NOTHING, CommandResult, quoted
 from fxsched.hosts.local import DEFAULT_PATH, IDENTITY
 
 if TYPE_CHECKING:
@@ -101,6 +101,7 @@ _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _READ_ONLY: Final = frozenset({"BASHOPTS", "BASH_VERSINFO", "EUID", "PPID", "SHELLOPTS", "UID"})
 _LONGEST: Final = 131_071
 """Bytes of one word or variable that Linux lets through (MAX_ARG_STRLEN, execve(2))."""
+_NOISE: Final = 300
 _OF_A_DAY: Final = 86_400.0
 
 
@@ -191,8 +192,12 @@ class Frame:
 
     def noise(self, output: bytes | bytearray) -> str:
         """Return what the login shell itself printed, for a message: the last of what stands before the first mark."""
-        text = bytes(output).partition(self._mark)[0].decode("utf-8", "replace").strip()
-        return text[-300:]
+        return quoted(bytes(output).partition(self._mark)[0][-_NOISE:])
+
+    def said(self, output: bytes | bytearray) -> bytes:
+        """Return what the command has printed so far, whether it has ended or not."""
+        begun = bytes(output).partition(self._mark + b" begin")[2]
+        return begun.partition(b"\n")[2].partition(self._mark)[0]
 
     def ending(self, group: str, node: str) -> tuple[str, ...]:
         """Return the command that ends this one; it exits with 0 if nothing of it runs any more."""

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import os
 import signal
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from fcntl import fcntl
 from functools import partial
 from pathlib import Path
-from subprocess import DEVNULL, Popen
+from subprocess import DEVNULL, Popen, SubprocessError
 from threading import current_thread, main_thread
-from typing import IO, TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final
 
 import anyio
 
-from fxsched.errors import CommandNotFound, HostUnreachable, OutcomeUnknown
-from fxsched.hosts.base import NOTHING, CommandResult
+from fxsched.errors import CommandNotFound, HostUnreachable
+from fxsched.hosts.base import LIMIT, NOTHING, CommandResult, check_deadline, unanswered
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
+    from io import FileIO
 
 
 # Who and where the user is. Everything else could change what a command prints, or what it does.
@@ -63,6 +64,7 @@ class LocalHost:
         deadline: float,
     ) -> CommandResult:
         """Run ``argv``; see ``Host.run``."""
+        check_deadline(deadline, argv, self.label)
         variables = self._base | dict(environment)
         with _input(stdin) as given, closing(_Output(_LARGE)) as stdout, closing(_Output()) as stderr:
             process = start_process(argv, variables, given, stdout.writer, stderr.writer)
@@ -73,13 +75,22 @@ class LocalHost:
                     await _ended(process, stdout, stderr)
                     code = _exit_code(process)
                     if code is None:
-                        raise OutcomeUnknown(
+                        raise unanswered(
                             f"{argv[0]} ended on {self.label}, and nobody knows how: this process ignores SIGCHLD, or "
-                            "something else in it waits for all children"
+                            "something else in it waits for all children",
+                            stdout.content(),
+                            stderr.content(),
                         )
                     await _quiet(process.pid, stdout, stderr)
             except TimeoutError:
-                raise OutcomeUnknown(f"{argv[0]} did not answer within {deadline:g} s on {self.label}") from None
+                why = f"did not answer within {deadline:g} s on {self.label}"
+                raise unanswered(f"{argv[0]} {why}", stdout.content(), stderr.content()) from None
+            except _FloodError:
+                why = f"printed more than {LIMIT} bytes on {self.label}, and was ended"
+                raise unanswered(f"{argv[0]} {why}", stdout.content(), stderr.content()) from None
+            except OSError as error:
+                why = f"was started on {self.label}, but could not be waited for: {error.strerror}"
+                raise unanswered(f"{argv[0]} {why}", stdout.content(), stderr.content()) from None
             finally:
                 await end_process(process)
             return CommandResult(code if code >= 0 else 128 - code, stdout.content(), stderr.content())
@@ -97,9 +108,15 @@ def _input(content: bytes) -> Iterator[int]:
     if not content:
         yield DEVNULL
         return
-    with _memory() as file:
-        file.write(content)
-        file.seek(0)
+    with ExitStack() as stack:
+        try:
+            file = stack.enter_context(_memory())
+            rest = memoryview(content)
+            while rest:
+                rest = rest[file.write(rest) :]
+            file.seek(0)
+        except OSError as error:
+            raise no_start(error) from error
         try:
             yield file.fileno()
         except BaseException:
@@ -107,13 +124,22 @@ def _input(content: bytes) -> Iterator[int]:
             raise
 
 
-def _memory() -> IO[bytes]:
+def _memory() -> FileIO:
     """Open a file that has no name, in memory: it may hold a secret."""
     if hasattr(os, "memfd_create"):
-        return open(os.memfd_create("fxsched", os.MFD_CLOEXEC), "w+b")
+        return open(os.memfd_create("fxsched", os.MFD_CLOEXEC), "w+b", buffering=0)
     from tempfile import TemporaryFile
 
-    return TemporaryFile(dir=_SHARED if os.access(_SHARED, os.W_OK) else None)
+    return TemporaryFile(buffering=0, dir=_SHARED if os.access(_SHARED, os.W_OK) else None)
+
+
+def no_start(error: OSError) -> HostUnreachable:
+    """Return the error for a command that cannot even be prepared, for want of descriptors, memory or room."""
+    return HostUnreachable(f"no command can be started on this machine: {error.strerror}")
+
+
+class _FloodError(Exception):
+    """A command prints without end."""
 
 
 class _Output:
@@ -127,7 +153,7 @@ class _Output:
         try:
             self._reader, self.writer = os.pipe()
         except OSError as error:
-            raise HostUnreachable(f"no command can be started on this machine: {error.strerror}") from error
+            raise no_start(error) from error
         self._open = {self._reader, self.writer}
         self._content = bytearray()
         os.set_blocking(self._reader, False)
@@ -149,9 +175,12 @@ class _Output:
         self._content += printed
         return len(printed)
 
+    def __len__(self) -> int:
+        return len(self._content)
+
     def content(self) -> bytes:
         """Return all that was printed up to now."""
-        while self.read() == _LARGE:
+        while len(self) <= LIMIT and self.read() == _LARGE:
             pass  # a page, and so a pipe, is larger on some machines
         return bytes(self._content)
 
@@ -169,7 +198,7 @@ def start_process(
         return Popen(argv, stdin=stdin, stdout=stdout, stderr=stderr, env=environment, start_new_session=True)
     except (FileNotFoundError, PermissionError, NotADirectoryError) as error:
         raise CommandNotFound(f"{argv[0]} cannot be run on this machine: {error.strerror}") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SubprocessError) as error:
         raise HostUnreachable(f"{argv[0]} could not be started on this machine: {error}") from None
 
 
@@ -228,8 +257,11 @@ async def _quiet(group: int, *outputs: _Output) -> None:
             _read(outputs)
 
 
-def _read(outputs: Iterable[_Output]) -> int:
-    return sum([output.read() for output in outputs])
+def _read(outputs: Collection[_Output]) -> int:
+    printed = sum([output.read() for output in outputs])
+    if any(len(output) > LIMIT for output in outputs):
+        raise _FloodError
+    return printed
 
 
 def _exists(group: int) -> bool:
@@ -251,5 +283,5 @@ async def end_process(process: Popen[bytes]) -> None:
             except PermissionError:
                 return  # it runs as somebody else, as behind sudo; it has a deadline of its own
         with anyio.move_on_after(ENDING, shield=True):
-            await _ended(process)
+            await _poll(process.pid)  # which needs nothing that may be wanting
         process.poll()

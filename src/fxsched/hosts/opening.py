@@ -5,6 +5,7 @@ The only place that knows all kinds of hosts. What speaks SSH is imported when a
 
 from __future__ import annotations
 
+import math
 import os
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -112,8 +113,8 @@ def check_hosts(settings: HostSettings, *, pool: bool = False) -> None:
             raise ConfigurationError(f'as {settings.account} on this machine: that needs become = "sudo"')
     if settings.channels < 1:
         raise ConfigurationError(f"channels is {settings.channels}, but must be at least 1")
-    if settings.connect_timeout <= 0:
-        raise ConfigurationError(f"connect_timeout is {settings.connect_timeout:g}, but must be more than 0")
+    if not 0 < settings.connect_timeout < math.inf:
+        raise ConfigurationError(f"connect_timeout is {settings.connect_timeout:g}, but must be more than 0 and finite")
 
 
 async def _open(address: str, settings: HostSettings, keep: Sequence[str], stack: AsyncExitStack) -> Host:

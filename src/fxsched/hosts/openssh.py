@@ -29,9 +29,10 @@ from fxsched.errors import (
     HostUnreachable,
     OutcomeUnknown,
 )
+from fxsched.hosts.base import quoted
 from fxsched.hosts.exchange import KEEPALIVE, Channel, ChannelRefused, ConnectionGone, Sender, SshTransport
 from fxsched.hosts.framing import COMMAND_LINE
-from fxsched.hosts.local import IDENTITY, LocalHost, end_process, start_process
+from fxsched.hosts.local import IDENTITY, LocalHost, end_process, no_start, start_process
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -49,6 +50,9 @@ _OPTIONS: Final = (
 )
 _HUMAN: Final = {"password": "a password", "keyboard-interactive": "answers at the keyboard (a password or a code)"}
 _CHUNK: Final = 1 << 16
+_PLACE: Final = "/tmp"  # noqa: S108 - a directory of our own is made in it
+_MOMENT: Final = 0.2
+"""Seconds before our own deadline at which ssh is given up, so that what it said is not lost."""
 _AGENTS: Final = ("SSH_AUTH_SOCK", "XDG_RUNTIME_DIR")
 # ssh that finds no master, or is refused a session by it, would connect anew: a login for each command, and a human for
 # it perhaps. A proxy that fails keeps it from that.
@@ -91,7 +95,13 @@ class OpenSshHost(SshTransport):
         if self._socket:
             return
         # Not in TMPDIR, which may be a long path: a socket's has 107 characters at most, and ssh adds some.
-        self._own = tempfile.mkdtemp(prefix="fxsched-ssh-", dir="/tmp")
+        try:
+            self._own = tempfile.mkdtemp(prefix="fxsched-ssh-", dir=_PLACE)
+        except OSError as error:
+            raise HostUnreachable(
+                f"{self.label} cannot be reached: the socket of its connection cannot be made in {_PLACE} of this "
+                f"machine: {error.strerror}"
+            ) from error
         self._socket = os.path.join(self._own, "master")
         master = ("-M", "-N", "-f", "-o", f"ControlPersist={_PERSIST}")
         options = ("-o", f"ConnectTimeout={math.ceil(self.connect_timeout) + 1}")  # ours comes first
@@ -135,13 +145,17 @@ class OpenSshHost(SshTransport):
 
     async def _ssh(self, *options: str) -> tuple[int, str]:
         """Run ssh itself; its exit code, and what it said."""
+        left = anyio.current_effective_deadline() - anyio.current_time() - _MOMENT
+        deadline = max(_MOMENT, min(left, self.connect_timeout))
         try:
-            result = await self._here.run(self._command(*options), deadline=self.connect_timeout)
+            result = await self._here.run(self._command(*options), deadline=deadline)
         except CommandNotFound as error:
             raise ConfigurationError(f'{self.label}: transport = "openssh" needs the program ssh: {error}') from None
-        except OutcomeUnknown:
+        except OutcomeUnknown as error:
+            said = quoted(*error.printed)
             raise HostUnreachable(
                 f"{self.label} cannot be reached: no connection within {self.connect_timeout:g} s"
+                f"{said and f'. ssh said: {said}'}"
             ) from None
         return result.exit_code, (result.text + result.stderr.decode("utf-8", "replace")).strip()
 
@@ -216,7 +230,10 @@ class _Pipe:
     """A pipe of which we keep one end."""
 
     def __init__(self) -> None:
-        self.reader, self.writer = os.pipe()
+        try:
+            self.reader, self.writer = os.pipe()
+        except OSError as error:
+            raise no_start(error) from error
         self._open = [self.reader, self.writer]
 
     def keep(self, end: int) -> None:

@@ -11,7 +11,6 @@ import asyncio
 import os
 import shlex
 from contextlib import asynccontextmanager, suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import anyio
@@ -21,6 +20,7 @@ from fxsched.errors import AuthenticationFailed, ConfigurationError, HostKeyReje
 from fxsched.hosts.exchange import KEEPALIVE, Channel, ChannelRefused, ConnectionGone, SshTransport
 from fxsched.hosts.framing import COMMAND_LINE
 from fxsched.hosts.target import SshTarget, parse_target
+from fxsched.programs import open_regular
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Sequence
@@ -115,12 +115,14 @@ class SshHost(SshTransport):
             raise HostKeyRejected(_mending(target, options, witness.key, error.reason)) from None
         except asyncssh.PermissionDenied:
             raise AuthenticationFailed(_locked_out(target, options, witness)) from None
-        except (OSError, asyncssh.Error) as error:
+        except (OSError, ValueError, asyncssh.Error) as error:  # ValueError: no name that a resolver takes
             raise HostUnreachable(f"{target} cannot be reached: {_words(error)}") from None
 
     def _options(self, target: SshTarget) -> asyncssh.SSHClientConnectionOptions:
         usual = [os.path.expanduser(name) for name in _CONFIGURATION]
-        files = [self.config_file] if self.config_file else [file for file in usual if os.access(file, os.R_OK)]
+        if self.config_file and os.path.exists(self.config_file) and not _is_file(self.config_file):
+            raise ConfigurationError(f"the SSH configuration for {target}, {self.config_file}, is no regular file")
+        files = [self.config_file] if self.config_file else _readable(usual)
         given: dict[str, Any] = {
             "host": target.host,
             "port": target.port or (),
@@ -256,7 +258,8 @@ def _known_hosts(files: Iterable[str]) -> asyncssh.SSHKnownHosts:
     known = asyncssh.import_known_hosts("")
     for file in files:
         with suppress(OSError):
-            lines = Path(file).read_bytes().split(b"\n")
+            with open_regular(file) as opened:
+                lines = opened.read().split(b"\n")
             for number, line in enumerate(lines, 1):
                 # By words: asyncssh takes more characters for the end of a line than ssh does.
                 words = line.decode("ascii", "backslashreplace").split()
@@ -283,7 +286,12 @@ def _entry(words: list[str]) -> str:
 
 def _readable(files: object) -> list[str]:
     """Return those of some files in the configuration that can be read."""
-    return [file for file in _expanded(files) if os.access(file, os.R_OK)]
+    return [file for file in _expanded(files) if os.access(file, os.R_OK) and _is_file(file)]
+
+
+def _is_file(path: str) -> bool:
+    """Whether it can be read to its end: a pipe may have none, and everybody here would wait for it."""
+    return os.path.isfile(path) or path == os.devnull
 
 
 def _expanded(files: object) -> list[str]:

@@ -132,8 +132,13 @@ report started "$job $(uname -n) $(date +%s)"
 set -- sh "$d/command"
 read -r first <"$d/command"
 if [ "$first" != '@SHEBANG@' ]; then
-    chmod 700 "$d/command"
-    set -- "$d/command"
+    # Its interpreter is started as the kernel would (execve(2): at most one argument), since a home may be noexec.
+    first=${first#'#!'}
+    first=${first#"${first%%[! 	]*}"}
+    interpreter=${first%%[ 	]*}
+    argument=${first#"$interpreter"}
+    argument=${argument#"${argument%%[! 	]*}"}
+    set -- "$interpreter" ${argument:+"$argument"} "$d/command"
 fi
 # A shell makes what it starts in the background ignore INT and QUIT, and that is inherited: Ctrl-C would be dead in the
 # session's terminals. bash takes it back for a subshell, dash 0.5.12 does not, so env does it where it can.
