@@ -149,7 +149,10 @@ def test_a_job_that_a_job_submitted_outlives_it(make_slurm: type[Slurm]) -> None
     (slurm.home / "go").touch()
     slurm.await_state(outer, "COMPLETED")
     assert (slurm.show("2"), other.show("1")) == ("RUNNING", "RUNNING")
-    assert len(slurm.processes()) == len(other.processes()) > 1
+    wait_for(
+        lambda: len(slurm.processes()) == len(other.processes()) > 1,
+        lambda: f"{slurm.processes()}, {other.processes()}",
+    )
 
 
 def test_a_job_may_cancel_itself(slurm: Slurm) -> None:
