@@ -8,9 +8,10 @@ import shutil
 import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 from unittest import mock
 
 import anyio
@@ -26,11 +27,12 @@ from fxsched.cluster.timing import Timing
 from fxsched.errors import FxschedError, SubmitUnsettled
 from fxsched.jobs import JobId, JobSpec, JobState, Token
 from fxsched.records.ledger import Ledger, Owner
+from fxsched.session import here
 from fxsched_fakes import Cause, State, faults, install
 from fxsched_slurm.adapter import SlurmAdapter
 
+from ..contract.faults import assert_clear
 from ..contract.in_process import InProcessHost, KilledError
-from .test_every_fault import assert_clear
 
 Trouble = Sequence[Mapping[str, object]]
 TOKEN = re.compile(r"\.([a-z2-7]{20})$")
@@ -75,6 +77,8 @@ class Promises(RuleBasedStateMachine):
         self.host = InProcessHost(self.fake, self.directory, "slurm")
         self.state = self.directory / ".local" / "state" / "fxsched"
         self.submitted = 0
+        self.unwanted: set[str] = set()
+        """Tokens of sessions of which nobody has heard: they were told as errors, or their launch was killed."""
         self.owner = mock.patch.object(Owner, "me", return_value=DEAD)
         self.owner.start()
         for launch in launches:
@@ -88,12 +92,26 @@ class Promises(RuleBasedStateMachine):
     # ── what is true
 
     def live(self) -> dict[str, list[JobId]]:
-        """Return the ids of our live jobs, by token."""
+        """Return the ids of our live jobs, by token, whatever they are called now."""
         found: defaultdict[str, list[JobId]] = defaultdict(list)
-        for id, name in self.live_names().items():
-            if token := TOKEN.search(name):
-                found[token[1]].append(id)
+        with self.fake as fake:
+            for job in fake.jobs.values():
+                token = job.extra.get("token") or (TOKEN.search(job.name) or ("", ""))[1]
+                if job.state != State.ENDED and token:
+                    found[token].append(JobId(str(job.id)))
         return dict(found)
+
+    def renamed(self) -> set[str]:
+        """Return the tokens of our live jobs whose names have lost them."""
+        with self.fake as fake:
+            return {
+                job.extra["token"] for job in fake.jobs.values() if job.state != State.ENDED and "token" in job.extra
+            }
+
+    def may_start(self, token: str) -> bool:
+        """Whether a job with this token that starts now finds that its session is wanted."""
+        place = self.directory / ".local" / "state" / "fxsched" / "sessions" / token
+        return (place / "command").exists() and not (place / "unsettled").exists()
 
     def live_names(self) -> dict[JobId, str]:
         """Return the name of every live job, ours or not, by its id."""
@@ -143,9 +161,24 @@ class Promises(RuleBasedStateMachine):
     def submit(self, trouble: Trouble, killed: int | None, name: str) -> None:
         self._submit(name, trouble, killed)
 
+    @rule(trouble=trouble, killed=killed)
+    def launch(self, trouble: Trouble, killed: int | None) -> None:
+        """Submit for somebody who waits, and counts on it that there is no session unless they hear of one."""
+
+        async def launched(cluster: Cluster) -> Job:
+            job = await cluster.submit(spec, awaited=True)
+            cluster.heard(job)
+            return job
+
+        spec = JobSpec(token=self._new_token(), name="a", command=("true",))
+        outcome = self.run(launched, trouble, killed)
+        if not isinstance(outcome, Job):
+            self.unwanted.add(spec.token)
+        if isinstance(outcome, FxschedError):
+            assert not self.may_start(spec.token)
+
     def _submit(self, name: str, trouble: Trouble, killed: int | None) -> None:
-        self.submitted += 1
-        token = Token(f"{self.submitted:020d}".replace("0", "a").replace("1", "b").replace("8", "c").replace("9", "d"))
+        token = self._new_token()
         spec = JobSpec(token=token, name=name, command=("true",))
 
         outcome = self.run(lambda cluster: cluster.submit(spec), trouble, killed)
@@ -160,42 +193,56 @@ class Promises(RuleBasedStateMachine):
             assert jobs is None
             assert token not in entries
 
+    def _new_token(self) -> Token:
+        self.submitted += 1
+        return Token(f"{self.submitted:020d}".replace("0", "a").replace("1", "b").replace("8", "c").replace("9", "d"))
+
     @precondition(lambda self: self.ids())
-    @rule(choice=pick, trouble=trouble)
-    def status(self, choice: int, trouble: Trouble) -> None:
+    @rule(choice=pick, trouble=trouble, home=st.booleans())
+    def status(self, choice: int, trouble: Trouble, home: bool) -> None:
         id = self.ids()[choice % len(self.ids())]
-        token = self.ledger().by_job("main", frozenset([id]))[id].token
-        alive = id in self.live().get(token, [])
+        entry = self.ledger().by_job("main", frozenset([id]))[id]
+        alive = id in self.live().get(entry.token, [])
 
-        answer = self.run(partial(_status, id), trouble)
+        with nullcontext() if home else mock.patch.object(here, "read", _stale):
+            answer = self.run(partial(_status, id), trouble)
 
-        if not isinstance(answer, FxschedError):
-            assert (answer.state not in (JobState.ENDED, JobState.GONE)) == alive
+        if isinstance(answer, FxschedError):
+            return
+        if answer.state in (JobState.ENDED, JobState.GONE):
+            assert not alive
+        elif not alive:  # only an id that came again may be taken for a job that nobody had ever seen
+            assert entry.accepted_at is None
+            assert id in self.live_names()
 
     @precondition(lambda self: self.ids())
     @rule(choice=pick, trouble=trouble, killed=killed)
     def cancel(self, choice: int, trouble: Trouble, killed: int | None) -> None:
         id = self.ids()[choice % len(self.ids())]
         token = self.ledger().by_job("main", frozenset([id]))[id].token
-        before = self.live_names()
+        before, ours = self.live_names(), self.live().get(token, [])
 
         outcome = self.run(lambda cluster: cluster.cancel(id), trouble, killed)
 
-        gone = [name for other, name in before.items() if other not in self.live_names()]
-        assert all(name.endswith(f".{token}") for name in gone), "a cancel ended somebody else's job"
+        gone = [other for other in before if other not in self.live_names()]
+        assert all(other in ours for other in gone), "a cancel ended somebody else's job"
         if outcome is not None and not isinstance(outcome, FxschedError):
             assert token not in self.live()
 
     @rule(fix=st.booleans(), trouble=trouble, killed=killed)
     def reconcile(self, fix: bool, trouble: Trouble, killed: int | None) -> None:
         before = self.live_names()
+        unwanted = {id for token, ids in self.live().items() if token in self.unwanted for id in ids}
 
         outcome = self.run(partial(reconcile, fix=fix), trouble, killed)
 
-        assert self.live_names() == before, "there are no twins here, and so nothing to cancel"
-        if fix and isinstance(outcome, list):
+        gone = before.keys() - self.live_names().keys()
+        assert gone <= (unwanted if fix else set()), "there are no twins here: only what is unwanted is cancelled"
+        if fix and isinstance(outcome, list) and all(found.mended for found in outcome):
             entries = {entry.token: entry.job for entry in self.ledger().live("main")}
-            assert all(entries.get(Token(token)) == ids[0] for token, ids in self.live().items())
+            known = {token: ids for token, ids in self.live().items() if token not in self.renamed()}
+            assert all(entries.get(Token(token)) == ids[0] for token, ids in known.items())
+            assert not known.keys() & self.unwanted
             assert None not in entries.values()
             assert self.run(partial(reconcile, fix=False)) == []
 
@@ -207,6 +254,15 @@ class Promises(RuleBasedStateMachine):
         with self.fake as fake:
             jobs = [job for job in fake.jobs.values() if job.state != State.ENDED]
             fake.end(jobs[choice % len(jobs)], cause)
+
+    @precondition(lambda self: self.live_names())
+    @rule(choice=pick)
+    def a_job_is_renamed(self, choice: int) -> None:
+        with self.fake as fake:
+            jobs = [job for job in fake.jobs.values() if job.state != State.ENDED]
+            job = jobs[choice % len(jobs)]
+            if token := TOKEN.search(job.name):
+                job.extra["token"], job.name = token[1], "thesis"
 
     @rule()
     def ended_jobs_are_forgotten(self) -> None:
@@ -220,6 +276,7 @@ class Promises(RuleBasedStateMachine):
             for id in sorted(fake.jobs)[-newest:]:
                 fake.lose(fake.jobs[id])
                 fake.next_id = min(fake.next_id, id)
+            fake.set_clock(fake.clock_offset + 2)  # no controller is back within the second
         for _ in range(others):
             anyio.run(partial(self.host.run, ["sbatch", "-J", "other", "--wrap", "true"], deadline=9.0))
 
@@ -242,9 +299,19 @@ class Promises(RuleBasedStateMachine):
             assert not ended & self.live().keys()
 
     @invariant()
+    def no_session_comes_after_an_error_was_told(self) -> None:
+        if hasattr(self, "fake"):
+            [wanted] = [{entry.token for entry in self.ledger().live("main") if not entry.awaited}]
+            assert not self.unwanted & wanted
+
+    @invariant()
     def no_file_of_the_ledger_is_bad(self) -> None:
         if hasattr(self, "fake"):
             assert self.ledger().bad() == []
+
+
+def _stale(_: Path) -> NoReturn:
+    raise OSError(116, "Stale file handle")
 
 
 async def _in_no_thread(function: Callable[..., Any], *arguments: Any, **_: Any) -> Any:

@@ -418,13 +418,52 @@ async def test_the_command_comes_last(home: Path, monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.anyio
-async def test_a_report_that_cannot_be_read_is_not_taken_for_none(home: Path) -> None:
-    host = LocalHost()
+@pytest.mark.parametrize("put", [Path.mkdir, os.mkfifo], ids=["directory", "pipe"])
+async def test_a_report_that_cannot_be_read_is_not_taken_for_none(
+    host: LocalHost, home: Path, put: Callable[[Path], None]
+) -> None:
     await directory.stage(host, a_spec())
-    (place(home) / "ended").mkdir()
+    put(place(home) / "ended")
 
     with pytest.raises(HostUnreachable, match="ended: it is no regular file"):
         await directory.read(host, TOKEN)
+
+
+@pytest.mark.anyio
+async def test_a_directory_that_cannot_be_seen_is_not_taken_for_none(host: LocalHost, home: Path) -> None:
+    place(home).parent.mkdir(parents=True)
+    place(home).symlink_to(place(home))
+
+    with pytest.raises(HostUnreachable, match="Too many levels of symbolic links"):
+        await directory.read(host, TOKEN)
+
+
+# ── nobody may be waiting ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.anyio
+async def test_an_unsettled_session_says_until_when_it_may_be_settled(host: LocalHost, home: Path) -> None:
+    await directory.stage(host, a_spec(), until=1_800_000_000)
+    unsettled = place(home) / "unsettled"
+    assert (unsettled.read_text(), stat.S_IMODE(unsettled.stat().st_mode)) == ("1800000000\n", 0o600)
+
+    await directory.settle(host, TOKEN)
+    assert not unsettled.exists()
+    await directory.settle(host, TOKEN)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("until", [None, 1_800_000_000])
+async def test_a_session_is_forbidden_for_good(host: LocalHost, home: Path, until: int | None) -> None:
+    await directory.stage(host, a_spec(), until=until)
+    await directory.forbid(host, TOKEN)
+    assert (place(home) / "unsettled").read_text() == "0\n"
+
+
+@pytest.mark.anyio
+async def test_a_session_that_is_not_there_is_not_made_to_forbid_it(host: LocalHost, home: Path) -> None:
+    await directory.forbid(host, TOKEN)
+    assert not place(home).exists()
 
 
 @pytest.mark.anyio

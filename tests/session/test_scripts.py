@@ -485,6 +485,40 @@ def test_a_directory_that_appears_late_is_waited_for(session: Session, fifo: Pat
     assert session.file("output") == b"hello\n"
 
 
+# ── nobody may be waiting ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_session_that_is_forbidden_never_starts(session: Session, tmp_path: Path) -> None:
+    session.write(shell(f"touch {tmp_path}/ran"))
+    (session.directory / "unsettled").write_text("0\n")
+    done = session.run()
+    assert (done.returncode, b"nobody waits for its session: it ends" in done.stderr) == (76, True)
+    assert ((tmp_path / "ran").exists(), session.files()) == (False, {"command", "stdin", "unsettled"})
+
+
+def test_a_session_whose_submitter_was_killed_does_not_start_once_its_time_is_over(
+    session: Session, tmp_path: Path
+) -> None:
+    slept = hasten(session, tmp_path)
+    session.write(shell(f"touch {tmp_path}/ran"))
+    (session.directory / "unsettled").write_text(f"{int(time.time()) - 1}\n")
+    assert (session.run().returncode, (tmp_path / "ran").exists()) == (76, False)
+    assert slept() == ["0.1"] * 100  # the submitter's clock may be another
+
+
+def test_a_session_starts_when_its_submit_is_settled(session: Session, fifo: Path) -> None:
+    session.write(
+        shell("echo hello"), patches=(("    sleep 0.1 2>/dev/null || sleep 1\n", f"    read -r _ <{fifo}\n"),)
+    )
+    (session.directory / "unsettled").write_text(f"{int(time.time()) - 1}\n")
+    process = session.start()
+    with fifo.open("w") as waiting:  # waits for the job
+        (session.directory / "unsettled").unlink()
+        waiting.write("\n")
+    assert process.wait(60) == 0
+    assert session.file("output") == b"hello\n"
+
+
 # ── one job only ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -568,7 +602,16 @@ def test_a_job_that_ended_by_itself_does_not_run_again(session: Session, tmp_pat
 DAEMON = "setsid -f /bin/sh -c 'echo $$ >\"$0\"; exec sleep 300 </dev/null >/dev/null 2>&1' {fifo}"
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129)])
+SIGNALS = {
+    signal.SIGTERM: 143,
+    signal.SIGINT: 130,
+    signal.SIGHUP: 129,
+    signal.SIGUSR1: 138,  # Grid Engine's soft limits
+    signal.SIGUSR2: 140,  # LSF's run limit
+}
+
+
+@pytest.mark.parametrize(("number", "code"), SIGNALS.items())
 def test_a_signal_ends_everything_that_carries_the_token(session: Session, fifo: Path, number: int, code: int) -> None:
     session.write(shell(f"{DAEMON.format(fifo=fifo)}; echo $$ >{fifo}; exec sleep 300"))
     process = session.start()
@@ -617,7 +660,7 @@ def test_a_signal_during_the_end_changes_nothing_about_it(session: Session, fifo
     assert fifo.read_text() == "up\n"
     gate.write_text("")  # the command ends
     assert fifo.read_text() == "told\n"  # and the script ends what it left behind
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    for number in SIGNALS:
         process.send_signal(number)
     gate.write_text("\n")
     assert process.wait(60) == 0

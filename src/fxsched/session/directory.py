@@ -67,13 +67,19 @@ exit 1
 """
 )
 
-# Listing the directory makes an NFS client look again for files that it believes not to be there.
+# Listing the directory makes an NFS client look again for files that it believes not to be there. What cannot be seen
+# is not what is not there: then the question has failed.
 _READ: Final = (
     _ROOT
     + r"""
-ls "$d" >/dev/null 2>&1
+e=$(LC_ALL=C ls "$d" 2>&1 >/dev/null) || case $e in
+*'No such file'* | *'Not a directory'*) ;;
+*) printf '%s\n' "$e" >&2; exit 1 ;;
+esac
 for f in started ended; do
-    if [ -f "$d/$f" ] && read -r line 2>/dev/null <"$d/$f"; then printf '%s %s\n' "$f" "$line"; fi
+    [ -e "$d/$f" ] || continue
+    [ -f "$d/$f" ] && [ -r "$d/$f" ] || { printf '%s\n' "$d/$f: it is no regular file, or not readable" >&2; exit 1; }
+    if read -r line <"$d/$f"; then printf '%s %s\n' "$f" "$line"; fi
 done
 for f in output job.log; do
     [ -f "$d/$f" ] && n=$(wc -c 2>/dev/null <"$d/$f") || continue
