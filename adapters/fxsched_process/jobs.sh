@@ -160,11 +160,16 @@ submit() {
     else
         setsid sh "$d/program" supervise "$1" "$2" "$3" </dev/null >>"$5" 2>&1 &
     fi
-    tenths=0
-    until [ -e "$d/process" ] || [ "$tenths" -ge 100 ]; do
+    tries=0
+    until [ -e "$d/process" ] || [ "$tries" -ge 500 ]; do
         sleep 0.02
-        tenths=$((tenths + 1))
+        tries=$((tries + 1))
     done
+    # Nobody is told of a job that has not begun: by now it has, or it never will.
+    if [ ! -e "$d/process" ] && mkdir "$d/begun" 2>/dev/null; then
+        rm -rf "$d"
+        unseen "the job's supervisor did not start"
+    fi
     exit 0
 }
 

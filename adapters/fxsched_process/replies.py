@@ -9,7 +9,7 @@ from typing import Final
 from msgspec import Struct
 
 from fxsched.errors import SchedulerUnavailable
-from fxsched.jobs import EndCause, JobId, JobState, JobStatus
+from fxsched.jobs import EndCause, JobId, JobState, JobStatus, Token
 
 SOURCE: Final = "processes"
 
@@ -70,6 +70,7 @@ def _status(id: JobId, word: str, host: str, began: str, letter: str, code: str,
     return JobStatus(
         id=id,
         state=state,
+        token=Token(id.partition("@")[0]),
         native_state=word,
         reason=_REASONS.get(word, "") if asked == "-" else "",
         cause=cause,

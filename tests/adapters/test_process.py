@@ -411,6 +411,19 @@ async def test_what_nobody_will_ever_start_is_cancelled_at_once(machine: ThisMac
     assert (await machine.status(id)).cause is EndCause.CANCELLED
 
 
+async def test_a_submit_whose_supervisor_does_not_start_makes_no_job(
+    machine: ThisMachine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hasty = adapter._program().replace("-ge 500", "-ge 2").replace("setsid -f sh", "true sh")
+    monkeypatch.setattr(adapter, "_program", lambda: hasty)
+    spec = machine.spec()
+
+    with pytest.raises(SchedulerUnavailable, match="did not start"):
+        await machine.adapter.submit(spec)
+
+    assert not machine.files(JobId(spec.token)).exists()
+
+
 async def test_a_job_has_one_supervisor(machine: ThisMachine) -> None:
     id = await machine.submit(f"echo ran >>{machine.home}/runs; exec sleep 60")
     await until_text(machine.home / "runs")

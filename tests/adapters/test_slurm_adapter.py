@@ -163,8 +163,8 @@ async def test_somebody_else_s_account_is_none_of_ours() -> None:
 
 async def test_all_that_squeue_has_forgotten_is_looked_up_in_the_accounts() -> None:
     def answer(command: Command) -> CommandResult:
-        if command.argv[0] == "squeue":
-            return NO_JOBS
+        if command.argv[0] != "sacct":
+            return {"squeue": NO_JOBS, "id": CommandResult(0, b"ada\n", b"")}[command.argv[0]]
         [ids] = [word.removeprefix("--jobs=") for word in command.argv if word.startswith("--jobs=")]
         rows = (f"{id}|ada|COMPLETED|0:0|2026-11-22T15:20:28|Unknown|Unknown|n1|x\n" for id in ids.split(","))
         return CommandResult(0, "".join(rows).encode(), b"")
@@ -179,8 +179,7 @@ async def test_accounts_can_be_left_alone() -> None:
     adapter = scripted({"squeue": SLURM.result("30-squeue-j-unknown")}, accounting=False)
     assert (await adapter.status(frozenset([ONE])))[ONE].state is JobState.GONE
 
-    adapter = scripted({"squeue": CommandResult(0, b"JOBID|NAME\n", b"")}, accounting=False)
-    assert await adapter.find(new_token()) == ()
+    assert await scripted({"squeue": NO_JOBS}, accounting=False).find(new_token()) == ()
 
 
 # ── how it asks ───────────────────────────────────────────────────────────────────────────────────────────────────

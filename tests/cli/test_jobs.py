@@ -265,9 +265,12 @@ def test_a_job_whose_id_cannot_be_written_is_told_of_on_standard_error(shell: Sh
 
 
 def test_a_letter_that_the_locale_has_not_is_no_error(shell: Shell) -> None:
-    assert shell.through("status 可 >out", PYTHONIOENCODING="latin-1") == (3, "")
+    program = [sys.executable, "-c", "from fxsched.cli import main; main()", "status", "可"]
+    narrow = shell.environment | {"PYTHONIOENCODING": "latin-1"}
 
-    assert (shell.home / "out").read_text() == "\\u53ef is not known to the scheduler.\n"
+    told = subprocess.run(program, capture_output=True, text=True, env=narrow, cwd=shell.home, check=False)
+
+    assert (told.returncode, told.stdout) == (3, "\\u53ef is not known to the scheduler.\n")
 
 
 def test_a_thread_that_hangs_does_not_hold_up_the_end(shell: Shell) -> None:

@@ -66,7 +66,7 @@ async def test_a_part_of_another_cluster_is_another_part(
 ) -> None:
     await pollers.status([A1])
 
-    await PartPollers(adapter, tmp_path / "poll", "other", interval=5.0).status([A1])
+    await PartPollers(Scheduler(adapter), tmp_path / "poll", "other", interval=5.0).status([A1])
 
     assert len(adapter.asked("status")) == 2
 

@@ -76,7 +76,6 @@ TRUE: Final = Asked(None)
 NO_ANSWER: Final = Asked(SchedulerUnavailable)
 
 ENDED: Final = Cancelled(None, JobState.ENDED, alive=0)
-GONE: Final = Cancelled(None, JobState.GONE, alive=0)
 NOT_CANCELLED: Final = Cancelled(SchedulerUnavailable, None, alive=1)
 UNVERIFIED: Final = Cancelled(CancelUnverified, None, alive=1)
 UNSEEN: Final = Cancelled(CancelUnverified, None, alive=0)
@@ -136,11 +135,11 @@ CANCEL: Final[Mapping[str, Outcome]] = {
     ON_STDOUT: ENDED,
     "slow": ENDED,
     "forget": ENDED,
-    "lose": GONE,
+    "lose": ENDED,
 }
 CANCEL_ASKS: Final[Mapping[str, Outcome]] = {
     kind: ENDED if answer == TRUE else NOT_CANCELLED for kind, answer in ASK.items()
-} | {"forget": GONE}  # as soon as it has ended, nobody remembers it
+}
 """What comes of a cancel when a command that asks for the status has the fault."""
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fxsched.errors import OutcomeUnknown, SubmitRejected
-from fxsched.jobs import EndCause, JobSpec, JobState, Resources, Secret, new_token
+from fxsched.jobs import EndCause, JobId, JobSpec, JobState, Resources, Secret, Token, new_token
 
 from ..contract.adapter import AdapterContract
 from ..contract.launch import LaunchContract
@@ -150,17 +150,30 @@ async def test_what_could_not_be_started_is_removed(site: RealPodman) -> None:
     assert await site.adapter.find(spec.token) == ()
 
 
-async def test_a_container_that_was_made_but_not_started_waits_and_is_removed_by_a_cancel(site: RealPodman) -> None:
+def made_only(site: RealPodman) -> tuple[Token, JobId]:
+    """Leave what a submit leaves that is given up between making a container and starting it."""
     token = new_token()
-    labels = (f"--label=fxsched.token={token}", f"--label=fxsched.job=x.{token}")
-    id = site.podman.run("create", f"--name=x.{token}", *labels, *_RUN).strip()
-    assert (await site.adapter.find(token))[0] == id
-    status = await site.status(id)  # type: ignore[arg-type]
+    words = (f"fxsched.token={token}", f"fxsched.job=x.{token}", f"fxsched.user={os.getuid()}")
+    id = site.podman.run("create", f"--name=x.{token}", *(f"--label={word}" for word in words), *_RUN).strip()
+    return token, JobId(id)
+
+
+async def test_a_container_that_was_made_but_not_started_waits_and_is_removed_by_a_cancel(site: RealPodman) -> None:
+    _, id = made_only(site)
+    status = await site.status(id)
     assert (status.state, status.reason) == (JobState.QUEUED, "Its container is made, but not started.")
 
-    await site.adapter.cancel(status.id)
+    await site.adapter.cancel(id)
 
-    assert (await site.status(status.id)).state is JobState.GONE
+    assert (await site.status(id)).state is JobState.GONE
+
+
+async def test_a_container_that_nobody_will_start_is_removed_by_who_looks_for_it(site: RealPodman) -> None:
+    token, id = made_only(site)
+
+    assert await site.adapter.find(token) == ()
+
+    assert (await site.status(id)).state is JobState.GONE
 
 
 _RUN = ("localhost/this-machine:1", "/bin/true")
