@@ -10,7 +10,7 @@ MOAB = {
     ("submit", "msub"): {"munge": NONE_MADE},
     # The resource manager has said how the job stands; this would only be why it waits.
     ("status", "showq"): dict.fromkeys(SILENT, TRUE),
-    ("cancel", "showq"): dict.fromkeys((*SILENT, "forget"), ENDED),
+    ("cancel", "showq"): dict.fromkeys(SILENT, ENDED),
     # The resource manager ends what Moab does not.
     ("cancel", "canceljob"): dict.fromkeys(("fail", "hang", "garbage", SILENCE, "munge"), ENDED),
 }
@@ -19,7 +19,7 @@ MAUI = {
     ("find", "qselect"): {SILENCE: None},
     # As of Moab's showq.
     ("status", "checkjob"): dict.fromkeys(SILENT, TRUE),
-    ("cancel", "checkjob"): dict.fromkeys((*SILENT, "forget"), ENDED),
+    ("cancel", "checkjob"): dict.fromkeys(SILENT, ENDED),
 }
 
 

@@ -12,7 +12,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fxsched import reasons
 from fxsched.errors import (
     CancelRefused,
     FxschedError,

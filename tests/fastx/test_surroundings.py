@@ -44,10 +44,9 @@ def test_a_program_starts_whatever_is_meant_for_another_python(program: str, var
 
 
 def test_a_session_keeps_what_was_meant_for_its_own_python(user: User, variables: dict[str, str]) -> None:
-    user.environment |= variables
     user.start_script("""echo '{"result": "'"$PYTHONPATH"'"}'; sleep 60""")
 
-    launched = user.launch()
+    launched = user.launch_in_shell(environment=variables)
 
     assert (launched.returncode, variables["PYTHONPATH"] in launched.stdout) == (0, True), launched
 

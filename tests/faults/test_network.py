@@ -3,7 +3,6 @@ good. There is one job, or one clear error and none; and what could not be settl
 
 from __future__ import annotations
 
-import os
 import signal
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -238,16 +237,7 @@ async def test_a_session_of_a_pool_is_on_one_host_or_on_none(
         assert [entry.job for entry in again.ledger.live("main")] == alive
         assert len(alive) <= 1
         assert error is None or isinstance(error, SubmitUnsettled) or alive == []
-        # A submit that was ended in the middle leaves a job that will not begin any more.
-        cut_off = [id for id in alive if statuses[id].native_state == "starting"]
-        assert len(cut_off) == ((moment, command) == ("during", SUBMIT))
-        a_minute_passes(home)
-        assert {status.state for status in (await again.status(cut_off)).values()} <= {JobState.ENDED}
+        # What was looked for after its submit had been ended in the middle has begun, or never will.
+        assert not [id for id in alive if statuses[id].native_state == "starting"]
     finally:
         programs.end_all(home.parent)
-
-
-def a_minute_passes(home: Path) -> None:
-    """Make the jobs that have not begun older than any that may still begin."""
-    for directory in home.parent.glob("*/.local/state/fxsched/processes/*"):
-        os.utime(directory, (0, 0))
