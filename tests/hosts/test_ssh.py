@@ -6,7 +6,9 @@ What a real sshd does is held in tests/real/test_ssh_hosts.py.
 from __future__ import annotations
 
 import asyncio
+import os
 import re
+import signal
 import subprocess
 import sys
 from contextlib import asynccontextmanager, suppress
@@ -64,6 +66,16 @@ class Far:
         """What the login shell does in place of what it was asked for."""
         self.commands: list[tuple[str | None, dict[str, str]]] = []
         self.connections: list[asyncssh.SSHServerConnection] = []
+        self._processes: set[asyncio.subprocess.Process] = set()
+
+    async def end(self) -> None:
+        """End what still runs, and wait until nothing does: a loop that is closed before leaves its pipes behind."""
+        for command in self._processes:
+            with suppress(ProcessLookupError):
+                os.killpg(command.pid, signal.SIGKILL)
+        with anyio.fail_after(30):
+            while self.running:
+                await anyio.sleep(0.01)
 
     async def serve(self, process: asyncssh.SSHServerProcess[bytes]) -> None:
         self.commands.append((process.command, dict(process.env)))
@@ -88,13 +100,20 @@ class Far:
             stderr=-1,
             start_new_session=True,
         )
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._copy, process.stdin, command.stdin)
-            async with anyio.create_task_group() as outputs:
-                outputs.start_soon(self._copy, command.stdout, process.stdout)
-                outputs.start_soon(self._copy, command.stderr, process.stderr)
-            process.exit(await command.wait())
-            tasks.cancel_scope.cancel()
+        self._processes.add(command)
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._copy, process.stdin, command.stdin)
+                async with anyio.create_task_group() as outputs:
+                    outputs.start_soon(self._copy, command.stdout, process.stdout)
+                    outputs.start_soon(self._copy, command.stderr, process.stderr)
+                code = await command.wait()
+                with suppress(OSError, asyncssh.Error):
+                    process.exit(code)
+                tasks.cancel_scope.cancel()
+        finally:
+            command._transport.close()  # type: ignore[attr-defined]  # asyncio has no other way
+            self._processes.discard(command)
 
     async def _copy(self, reader: Any, writer: Any) -> None:
         seen = b""
@@ -134,6 +153,7 @@ async def connected(far: Far, directory: Path, **settings: Any) -> AsyncIterator
         async with SshHost(SshTarget("ada", "127.0.0.1", port), config_file=str(config), **settings) as host:
             yield host
     finally:
+        await far.end()
         server.close()
         await server.wait_closed()
 
