@@ -23,8 +23,8 @@ def pytest_configure() -> None:
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """Start two for each processor: about half of their time the tests wait."""
-    return 2 * len(os.sched_getaffinity(0))
+    """Start three for each processor: most of their time the tests wait for what they have started."""
+    return 3 * len(os.sched_getaffinity(0))
 
 
 def pytest_unconfigure() -> None:
