@@ -11,7 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from .conftest import LAUNCHER
+
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from fastx.conftest import User
 
 ABSENT_USER = 987654
@@ -361,3 +365,65 @@ def _assert_refused(user: User, result: Any, words: str) -> None:
     assert result.stderr.count("\n") <= 1
     assert "Traceback" not in result.stdout + result.stderr
     assert user.submitted() == []
+
+
+# ── what might never end ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_request_that_does_not_end_is_refused_in_time(user: User) -> None:
+    program = "from fxsched.fastx import launcher\nlauncher.REQUEST_DEADLINE = 0.2\nlauncher.main()\n"
+    with subprocess.Popen(
+        [sys.executable, "-c", program],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=user.environment,
+    ) as launcher:
+        assert launcher.stdin is not None
+        assert launcher.stdout is not None
+        launcher.stdin.write(json.dumps(user.request()).encode())
+        launcher.stdin.flush()
+
+        said = launcher.stdout.read().decode()  # while the request's pipe is still open
+
+        assert (launcher.wait(60), "FastX's request did not end within 0.2 s" in said) == (1, True)
+
+
+def test_a_request_that_comes_piece_by_piece_is_one(user: User) -> None:
+    data = json.dumps(user.request()).encode()
+    with subprocess.Popen(
+        [LAUNCHER, "--profile", "nosuch"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=user.environment,
+    ) as launcher:
+        assert launcher.stdin is not None
+        for piece in (data[:10], data[10:]):
+            launcher.stdin.write(piece)
+            launcher.stdin.flush()
+        out, _ = launcher.communicate(timeout=60)
+
+    assert b"there is no profile 'nosuch'" in out
+
+
+@pytest.mark.parametrize("place", ["argument", "FastX's directory"])
+def test_a_pipe_in_the_configuration_s_place_is_refused(user: User, tmp_path: Path, place: str) -> None:
+    pipe = tmp_path / "fxsched.toml"
+    os.mkfifo(pipe)
+
+    if place == "argument":
+        said = user.launch("--config", str(pipe)).stdout
+    else:
+        user.environment.pop("FXSCHED_CONFIG", None)
+        said = user.launch(configDir=str(tmp_path)).stdout
+
+    assert f"{pipe} cannot be read: it is no regular file" in said
+
+
+def test_a_pipe_in_the_log_s_place_hinders_no_launch(user: User) -> None:
+    user.start_script("""echo '{"result": 1}'; sleep 60""")
+    user.state.mkdir(parents=True, mode=0o700)
+    os.mkfifo(user.state / "launch.log")
+
+    assert user.launch().stdout == '{"result": 1}\n'

@@ -15,6 +15,8 @@ import pytest
 
 from fxsched.hosts import LocalHost
 
+from .. import programs
+from ..programs import FXSCHED
 from .conftest import until
 from .steps import Stepped
 
@@ -118,6 +120,29 @@ def test_a_signal_while_sbatch_hangs_leaves_no_job(site: Site, fault: str, numbe
     out, _ = launcher.communicate()
 
     assert (launcher.returncode, out) == (code, "The launch was interrupted; no session was left behind.\n")
+    assert (site.live_jobs(), site.live_entries(), site.clients()) == ({}, {}, [])
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_a_submit_that_is_asked_to_end_leaves_no_job_that_nobody_knows_of(site: Site, number: int, code: int) -> None:
+    site.plan("sbatch", "accept-then-hang", calls=[1])
+    submit = programs.Popen(
+        [FXSCHED, "submit", "true"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=site.environment,
+        cwd=site.home,
+        text=True,
+    )
+    until(lambda: site.calls("sbatch"))
+    submit.send_signal(number)
+    for pid in pids_of(site, "sbatch"):
+        os.kill(int(pid), signal.SIGKILL)  # as at its deadline
+
+    out, err = submit.communicate()
+
+    assert (submit.returncode, out) == (code, "")
+    assert err.endswith("fxsched: interrupted; no job was left behind\n")
     assert (site.live_jobs(), site.live_entries(), site.clients()) == ({}, {}, [])
 
 
