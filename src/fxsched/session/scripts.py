@@ -97,7 +97,13 @@ if [ "$owner" != "$job" ]; then
     exit 75
 fi
 
-members() { grep -lsF "@TOKEN_VARIABLE@=$token" /proc/[0-9]*/environ | sed -n 's|^/proc/\([0-9]*\)/environ$|\1|p'; }
+# A process that is just about to become another program shows no environment for a moment: so it is looked for twice.
+members() {
+    carriers=$(carriers)
+    [ -n "$carriers" ] || { sleep 0.1 2>/dev/null || sleep 1; carriers=$(carriers); }
+    printf '%s' "$carriers"
+}
+carriers() { grep -lsF "@TOKEN_VARIABLE@=$token" /proc/[0-9]*/environ | sed -n 's|^/proc/\([0-9]*\)/environ$|\1|p'; }
 
 end_members() {
     left=$(members)
