@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,14 @@ from msgspec.structs import replace
 
 from fxsched.cluster.cluster import Cluster, Job
 from fxsched.cluster.reconcile import Kind, reconcile, settle_cut_off
-from fxsched.errors import CancelRefused, HostUnreachable, SchedulerUnavailable, SubmitUnsettled
+from fxsched.errors import (
+    CancelRefused,
+    CancelUnverified,
+    HostUnreachable,
+    LedgerError,
+    SchedulerUnavailable,
+    SubmitUnsettled,
+)
 from fxsched.jobs import EndCause, JobId, JobState
 from fxsched.records.ledger import Ledger, Owner
 from fxsched.session import here
@@ -23,10 +31,9 @@ pytestmark = pytest.mark.anyio
 DEAD = Owner(host=Owner.me().host, pid=1, ticks="0")
 
 
-def wish(home: Path, job: Job) -> str:
-    """Return what the job finds beside its session's files; nothing if the session is wanted."""
-    path = session(home, job.token) / "unsettled"
-    return path.read_text().strip() if path.exists() else ""
+def wishes(home: Path, job: Job) -> set[str]:
+    """Return what the job finds beside its session's files that keeps it from the session."""
+    return {path.name for path in session(home, job.token).iterdir()} & {"unsettled", "unwanted"}
 
 
 async def unsettled(cluster: Cluster, adapter: MemoryAdapter, *, jobs: int) -> Job:
@@ -53,7 +60,7 @@ async def test_no_job_may_start_the_session_before_its_submit_is_settled(
     job = await cluster.submit(spec, awaited=True)
 
     assert seen[0] > 1_700_000_000  # until then, the job waits
-    assert wish(home, job) == ""
+    assert wishes(home, job) == set()
 
 
 async def test_a_session_that_nobody_awaits_may_start_at_once(
@@ -73,7 +80,7 @@ async def test_an_error_that_was_told_stands_beside_the_session_s_files_and_on_r
 ) -> None:
     job = await unsettled(cluster, adapter, jobs=1)
 
-    assert wish(home, job) == "0"
+    assert wishes(home, job) == {"unsettled", "unwanted"}
     [entry] = live(ledger)
     assert (entry.token, entry.awaited, entry.owner, entry.job) == (job.token, True, None, None)
 
@@ -91,7 +98,7 @@ async def test_a_job_that_turns_up_after_an_error_was_told_is_cancelled_not_adop
         (Kind.TWIN, "2", True),
     ]
     assert {status.state for status in adapter.jobs.values()} == {JobState.ENDED}
-    assert (live(ledger), wish(home, job)) == ([], "0")
+    assert (live(ledger), wishes(home, job)) == ([], {"unsettled", "unwanted"})
 
 
 async def test_a_dry_run_says_so_and_touches_nothing(cluster: Cluster, adapter: MemoryAdapter, ledger: Ledger) -> None:
@@ -144,7 +151,7 @@ async def test_a_session_that_was_heard_of_is_nobody_s_to_cancel(
     cluster: Cluster, adapter: MemoryAdapter, ledger: Ledger
 ) -> None:
     job = await cluster.submit(a_spec(), awaited=True)
-    cluster.heard(job)
+    await cluster.heard(job)
 
     assert (await settle_cut_off(cluster), await reconcile(cluster, fix=True)) == ([], [])
     [entry] = live(ledger)
@@ -171,7 +178,113 @@ async def test_a_withdrawn_session_is_forbidden_also_where_the_scheduler_cannot_
     adapter.plan("status", *[DOWN] * 200)
     with pytest.raises(Exception, match="could not be cancelled"):
         await cluster.withdraw(job)
-    assert wish(home, job) == "0"
+    assert wishes(home, job) == {"unwanted"}
+
+
+@pytest.mark.parametrize("trouble", ["full", "unreadable"])
+async def test_a_session_that_cannot_be_noted_as_heard_of_is_not_told_of(
+    cluster: Cluster, ledger: Ledger, monkeypatch: pytest.MonkeyPatch, trouble: str
+) -> None:
+    job = await cluster.submit(a_spec(), awaited=True)
+
+    def fail(*_: object) -> None:
+        raise LedgerError("the disk is full")
+
+    monkeypatch.setattr(ledger, *(("write", fail) if trouble == "full" else ("entry", lambda _: None)))
+    with pytest.raises(LedgerError):
+        await cluster.heard(job)
+
+
+async def test_what_was_heard_of_stays_so_whoever_adds_to_the_entry_what_they_read_before(
+    cluster: Cluster, adapter: MemoryAdapter, ledger: Ledger
+) -> None:
+    job = await cluster.submit(a_spec(), awaited=True)
+    [before] = live(ledger)
+    await cluster.heard(job)
+    ledger.write(replace(before, owner=DEAD, gone_at=before.submitted_at))
+
+    assert await settle_cut_off(cluster) == []
+    [entry] = live(ledger)
+    assert (entry.awaited, entry.owner, entry.gone_at, adapter.asked("cancel")) == (
+        False,
+        None,
+        before.submitted_at,
+        [],
+    )
+
+
+async def test_a_withdrawal_that_failed_is_made_good_by_whoever_comes_next(
+    adapter: MemoryAdapter, ledger: Ledger
+) -> None:
+    cluster = Cluster("hpc", adapter, ledger, timing=replace(SHORT, cancel=0.1))
+    job = await cluster.submit(a_spec(), awaited=True)
+    await cluster.heard(job)  # and then it could not be told
+    adapter.plan("status", *[DOWN] * 200)
+    with pytest.raises(CancelUnverified):
+        await cluster.withdraw(job)
+    adapter.plans.clear()
+
+    [found] = await settle_cut_off(cluster)
+
+    assert (found.kind, found.mended, adapter.jobs[job.id].state) == (Kind.UNWANTED, True, JobState.ENDED)
+
+
+async def test_a_withdrawal_ends_the_job_that_has_the_session_by_now(
+    cluster: Cluster, adapter: MemoryAdapter, ledger: Ledger
+) -> None:
+    job = await cluster.submit(a_spec(), awaited=True)
+    late = adapter._make(job.token)
+    [entry] = live(ledger)
+    ledger.write(replace(entry, job=late))
+
+    await cluster.withdraw(job)
+
+    assert adapter.jobs[late].state is JobState.ENDED
+
+
+async def test_an_unwanted_session_is_forbidden_before_anybody_is_asked(
+    cluster: Cluster, adapter: MemoryAdapter, ledger: Ledger, home: Path
+) -> None:
+    job = await cluster.submit(a_spec(), awaited=True)
+    [entry] = live(ledger)
+    ledger.write(replace(entry, owner=DEAD))
+    adapter.plan("find", *[DOWN] * 200)
+
+    with pytest.raises(SchedulerUnavailable):
+        await settle_cut_off(cluster)
+
+    assert wishes(home, job) == {"unwanted"}
+
+
+async def test_one_entry_that_cannot_be_looked_at_stands_in_the_way_of_no_other(
+    cluster: Cluster, adapter: MemoryAdapter, ledger: Ledger, home: Path
+) -> None:
+    jobs = [await cluster.submit(a_spec(), awaited=True) for _ in range(2)]
+    for entry in live(ledger):
+        ledger.write(replace(entry, owner=DEAD))
+    adapter.tokens.clear()
+    first = min(jobs, key=lambda job: job.token)
+    (session(home, first.token) / "started").mkdir()  # no report, and not none
+
+    kinds = {found.token: (found.kind, found.mended) for found in await settle_cut_off(cluster)}
+
+    assert kinds[first.token] == (Kind.UNCLEAR, False)
+    assert [token for token in kinds if token != first.token] == [job.token for job in jobs if job != first]
+
+
+async def test_a_launch_that_watches_for_long_is_not_taken_for_a_dead_one_on_another_host(
+    cluster: Cluster, ledger: Ledger
+) -> None:
+    job = await cluster.submit(a_spec(), awaited=True)
+    [entry] = live(ledger)
+    ledger.write(replace(entry, owner=replace(DEAD, host="other")))
+    path = ledger.state / "ledger" / "live" / f"{job.token}.json"
+    long_ago = path.stat().st_mtime - cluster.timing.over - 60
+    os.utime(path, (long_ago, long_ago))
+
+    await cluster.wait_for_start(job, 0.05, ready=started)
+
+    assert await settle_cut_off(cluster) == []
 
 
 # ── a job that was taken, and then was not there ──────────────────────────────────────────────────────────────────

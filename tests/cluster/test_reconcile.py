@@ -314,3 +314,32 @@ async def test_a_look_tells_all_and_changes_nothing_and_the_mending_mends_it(
 def contents(folder: Path) -> dict[str, bytes | None]:
     """Return all that lies in a folder."""
     return {str(path): path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
+
+
+async def test_of_twins_the_one_that_runs_the_session_is_kept_whatever_the_ledger_has(
+    listed: Cluster, listing: ListingAdapter, ledger: Ledger, home: Path
+) -> None:
+    job = await listed.submit(a_spec())
+    late = listing._make(job.token)
+    for id in (job.id, late):
+        listing.put(id, JobState.RUNNING, name=f"mine.{job.token}")
+    report(home, job.token, started=f"{late} n1 {GONE_LONG_AGO}")
+
+    await reconcile(listed, fix=True)
+
+    assert [entry.job for entry in live(ledger)] == [late]
+    assert (listing.jobs[late].state, listing.jobs[job.id].state) == (JobState.RUNNING, JobState.ENDED)
+
+
+async def test_of_twins_none_is_ended_while_it_cannot_be_read_which_has_the_session(
+    listed: Cluster, listing: ListingAdapter, home: Path
+) -> None:
+    job = await listed.submit(a_spec())
+    late = listing._make(job.token)
+    for id in (job.id, late):
+        listing.put(id, JobState.RUNNING, name=f"mine.{job.token}")
+    (session(home, job.token) / "started").mkdir()
+
+    [found] = await reconcile(listed, fix=True)
+
+    assert (found.kind, found.mended, listing.asked("cancel")) == (Kind.UNCLEAR, False, [])

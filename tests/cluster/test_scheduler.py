@@ -122,6 +122,11 @@ async def test_an_error_of_ours_passes_as_it_is_also_one_with_a_signature_of_its
         {ONE: {"id": "1", "state": "running"}},
         {ONE: JobStatus(id=ONE, state=JobState.ENDED)},
         {ONE: running("1", cause=EndCause.COMPLETED)},
+        {ONE: running("1", name=None)},
+        {ONE: running("1", exit_code="1")},
+        {ONE: running("1", nodes="n1")},
+        {ONE: running("1", submitted_at="2026-03-01")},
+        {ONE: JobStatus(id=ONE, state="frob")},  # type: ignore[arg-type]
         {ONE: running("1", started_at=datetime(2026, 3, 1))},  # a time without a zone is the point
         KeyError("1"),
         OSError(24, "Too many open files"),
@@ -206,3 +211,10 @@ async def test_no_call_of_an_adapter_is_waited_for_for_ever(host: LocalHost, ver
     }
     with pytest.raises(FxschedError, match=r"within 0\.01 s"):
         await calls[verb]()
+
+
+@pytest.mark.parametrize(("lag", "expected"), [(3, 3.0), (-1, 0.0), (float("nan"), 0.0), ("soon", 0.0), (None, 0.0)])
+async def test_a_lag_that_is_no_number_of_seconds_is_none(host: LocalHost, lag: Any, expected: float) -> None:
+    adapter = Odd(host)
+    adapter.lag = adapter.end_lag = lag
+    assert (Scheduler(adapter).lag, Scheduler(adapter).end_lag) == (expected, expected)

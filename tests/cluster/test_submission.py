@@ -436,8 +436,8 @@ async def test_which_of_a_session_s_jobs_has_it_is_said_though_nobody_can_be_ask
 
     (session(home, token) / "started").unlink()
     (session(home, token) / "started").symlink_to("started")  # neither there nor not there
-    adapter.put("1", JobState.ENDED)
-    assert await cluster.submission.choose(token, found) == "2"
+    with pytest.raises(HostUnreachable):  # on a guess, none may be ended as a twin
+        await cluster.submission.choose(token, found)
 
 
 @pytest.mark.parametrize("error", [DOWN, NO_ANSWER, HostUnreachable("no way")], ids=repr)

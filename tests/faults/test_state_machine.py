@@ -111,7 +111,7 @@ class Promises(RuleBasedStateMachine):
     def may_start(self, token: str) -> bool:
         """Whether a job with this token that starts now finds that its session is wanted."""
         place = self.directory / ".local" / "state" / "fxsched" / "sessions" / token
-        return (place / "command").exists() and not (place / "unsettled").exists()
+        return (place / "command").exists() and not {"unsettled", "unwanted"} & {path.name for path in place.iterdir()}
 
     def live_names(self) -> dict[JobId, str]:
         """Return the name of every live job, ours or not, by its id."""
@@ -167,7 +167,7 @@ class Promises(RuleBasedStateMachine):
 
         async def launched(cluster: Cluster) -> Job:
             job = await cluster.submit(spec, awaited=True)
-            cluster.heard(job)
+            await cluster.heard(job)
             return job
 
         spec = JobSpec(token=self._new_token(), name="a", command=("true",))

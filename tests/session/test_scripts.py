@@ -490,10 +490,25 @@ def test_a_directory_that_appears_late_is_waited_for(session: Session, fifo: Pat
 
 def test_a_session_that_is_forbidden_never_starts(session: Session, tmp_path: Path) -> None:
     session.write(shell(f"touch {tmp_path}/ran"))
-    (session.directory / "unsettled").write_text("0\n")
+    (session.directory / "unwanted").touch()
     done = session.run()
     assert (done.returncode, b"nobody waits for its session: it ends" in done.stderr) == (76, True)
-    assert ((tmp_path / "ran").exists(), session.files()) == (False, {"command", "stdin", "unsettled"})
+    assert ((tmp_path / "ran").exists(), session.files()) == (False, {"command", "stdin", "unwanted"})
+
+
+@pytest.mark.parametrize("says", ["", "\n", "soon\n", "1", "-5\n"])
+def test_what_does_not_say_until_when_is_no_consent(session: Session, tmp_path: Path, says: str) -> None:
+    slept = hasten(session, tmp_path)
+    session.write(shell(f"touch {tmp_path}/ran"))
+    (session.directory / "unsettled").write_text(says)
+    assert (session.run().returncode, (tmp_path / "ran").exists()) == (76, False)
+    assert slept() == ["0.1"] * 100
+
+
+def test_a_directory_that_has_gone_is_no_consent(session: Session, tmp_path: Path) -> None:
+    hasten(session, tmp_path)
+    session.write(shell(f"touch {tmp_path}/ran"), patches=(("waited=0\nwhile :", 'rm -r "$d"; waited=0\nwhile :'),))
+    assert (session.run().returncode, (tmp_path / "ran").exists()) == (76, False)
 
 
 def test_a_session_whose_submitter_was_killed_does_not_start_once_its_time_is_over(

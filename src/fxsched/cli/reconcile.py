@@ -12,7 +12,7 @@ import msgspec
 from fxsched.cli.answers import UNAVAILABLE
 from fxsched.cluster.reconcile import Finding, Kind
 from fxsched.cluster.reconcile import reconcile as reconcile_cluster
-from fxsched.errors import SchedulerUnavailable
+from fxsched.errors import HostError, SchedulerUnavailable
 from fxsched.records.ledger import Ledger
 from fxsched.settings.accounts import Person
 from fxsched.settings.config import Config, others
@@ -47,7 +47,7 @@ def reconcile(config: Path | None, cluster: str | None, fix: bool, as_json: bool
                 try:
                     async with settings.open(name, person) as opened:
                         findings += await reconcile_cluster(opened, fix=fix)
-                except SchedulerUnavailable as error:
+                except (SchedulerUnavailable, HostError) as error:
                     troubles.append(str(error))
         return findings, troubles
 

@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import anyio
+from anyio import to_thread
 from anyio.lowlevel import checkpoint_if_cancelled
 from msgspec import Struct
 from msgspec.structs import replace
@@ -28,6 +29,7 @@ from fxsched.errors import (
     CancelUnverified,
     FxschedError,
     HostError,
+    LedgerError,
     OutcomeUnknown,
     PartlyUnavailable,
     SchedulerError,
@@ -118,11 +120,30 @@ class Cluster:
                 raise
         return job
 
-    def heard(self, job: Job) -> None:
-        """Note that whoever awaited the job's session is about to hear of it: from now on it is wanted."""
+    async def heard(self, job: Job) -> None:
+        """Note that whoever awaited the job's session is about to hear of it: from now on it is wanted.
+
+        Raises:
+            LedgerError: it could not be noted. The session must not be told of: it would be cancelled.
+        """
+
+        def note() -> None:
+            entry = self.ledger.entry(job.token)
+            if entry is None:
+                raise LedgerError(f"the ledger's entry of job {job.id} cannot be read")
+            if entry.status is None:
+                self.ledger.write(replace(entry, awaited=False, owner=None))
+
+        try:
+            with anyio.fail_after(directory.DEADLINE):
+                await to_thread.run_sync(note, abandon_on_cancel=True)
+        except TimeoutError:
+            raise LedgerError(f"the ledger does not answer within {directory.DEADLINE:g} s") from None
+
+    def _current(self, job: Job) -> JobId:
+        """Return the id of the job that has the session by now: a twin may have turned out to have it."""
         entry = self.ledger.entry(job.token)
-        if entry is not None and entry.status is None:
-            self._ends.record(replace(entry, awaited=False, owner=None))
+        return (entry.job if entry else None) or job.id
 
     async def withdraw(self, job: Job) -> None:
         """Cancel the job of a caller who was cancelled, or told of an error. Cannot be cancelled itself.
@@ -134,10 +155,13 @@ class Cluster:
         """
         with anyio.CancelScope(shield=True):
             end = anyio.current_time() + self.timing.cancel
+            entry = self.ledger.entry(job.token)
+            if entry is not None and entry.status is None:  # whoever comes next is to end it, should this fail
+                self._ends.record(replace(entry, unwanted=True, owner=None))
             await self.submission.forbid(job.token)
             for pause in backoff():
                 try:
-                    await self.cancel(job.id)
+                    await self.cancel(self._current(job))
                 except FxschedError as error:
                     if isinstance(error, CancelRefused) or anyio.current_time() + pause >= end:
                         unverified = CancelUnverified(
@@ -224,7 +248,8 @@ class Cluster:
                 return directory.Report()
 
         async def status() -> tuple[JobStatus | None, str]:
-            answer, trouble = await self._status_or_trouble(job.id)
+            self.ledger.touch(job.token)
+            answer, trouble = await self._status_or_trouble(self._current(job))
             return answer, str(trouble or "")
 
         watch = Watch(self.adapter.name, report, status, settle=self.timing.settle_start)

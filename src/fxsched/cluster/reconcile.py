@@ -6,6 +6,7 @@
     ghost      a submit was cut off, and no job came of it   → the entry and the session's directory go
     twin       a session has a second live job               → it is cancelled
     orphaned   a live job of ours is not in the ledger       → the ledger gets an entry for it
+    unclear    it could not be found out how one of these stands → nothing is done
     bad        a file in the ledger could not be read        → it was set aside, for a person to look at
 
 Nothing is mended on a failed question, nor while the process that is submitting lives.
@@ -23,7 +24,7 @@ from msgspec.structs import replace
 from fxsched.adapter import Ability
 from fxsched.cluster.ends import OVER
 from fxsched.cluster.evidence import shown_token
-from fxsched.errors import FxschedError
+from fxsched.errors import FxschedError, HostError, SchedulerUnavailable
 from fxsched.jobs import JobId, JobStatus, Token
 from fxsched.records.files import now
 from fxsched.records.ledger import Entry
@@ -44,6 +45,7 @@ class Kind(StrEnum):
     GHOST = "ghost"
     TWIN = "twin"
     ORPHANED = "orphaned"
+    UNCLEAR = "unclear"
     BAD = "bad"
 
 
@@ -74,6 +76,8 @@ async def reconcile(cluster: Cluster, *, fix: bool) -> list[Finding]:
 
 async def _reconcile(cluster: Cluster, *, fix: bool) -> list[Finding]:
     cut_off = cluster.ledger.cut_off(cluster.name, cluster.timing.over)
+    if fix:
+        await _forbid(cluster, cut_off)
     jobs = await _submissions(cluster, cut_off)
     findings = [*await _settle(cluster, cut_off, jobs, fix=fix)]
     settled = {entry.token for entry in cut_off}
@@ -102,7 +106,15 @@ async def settle_cut_off(cluster: Cluster) -> list[Finding]:
     cut_off = cluster.ledger.cut_off(cluster.name, cluster.timing.over)
     if not cut_off:
         return []
+    await _forbid(cluster, cut_off)
     return await _settle(cluster, cut_off, await _submissions(cluster, cut_off), fix=True)
+
+
+async def _forbid(cluster: Cluster, entries: list[Entry]) -> None:
+    """Let no unwanted session start, before anybody is asked: that may fail, or take long."""
+    for entry in entries:
+        if entry.awaited or entry.unwanted:
+            await cluster.submission.forbid(entry.token)
 
 
 async def _submissions(cluster: Cluster, entries: list[Entry]) -> Jobs:
@@ -123,16 +135,26 @@ async def _settle(cluster: Cluster, entries: list[Entry], jobs: Jobs, *, fix: bo
     for entry in entries:
         if entry.token not in left:
             continue  # another launch has settled it meanwhile
-        found = await cluster.submission.ours(entry.token, jobs.get(entry.token, ()))
-        found = found or await cluster.submission.began(entry.token)
-        if entry.awaited:
-            findings += await _unwanted(cluster, entry, found or ((entry.job,) if entry.job else ()), fix=fix)
-        elif found:
-            text = f'the submit of "{entry.name}" was cut off, but its job exists'
-            findings += await _give(cluster, entry, found, Kind.UNRECORDED, text, fix=fix)
-        else:
-            findings.append(await _ghost(cluster, entry, fix=fix))
+        try:
+            findings += await _settle_one(cluster, entry, jobs.get(entry.token, ()), fix=fix)
+        except (HostError, SchedulerUnavailable) as error:  # it must not stand in the way of those behind it
+            findings.append(_unclear(cluster, entry, error))
     return findings
+
+
+async def _settle_one(cluster: Cluster, entry: Entry, listed: tuple[JobId, ...], *, fix: bool) -> list[Finding]:
+    found = await cluster.submission.ours(entry.token, listed) or await cluster.submission.began(entry.token)
+    if entry.awaited or entry.unwanted:
+        return await _unwanted(cluster, entry, found or ((entry.job,) if entry.job else ()), fix=fix)
+    if found:
+        text = f'the submit of "{entry.name}" was cut off, but its job exists'
+        return await _give(cluster, entry, found, Kind.UNRECORDED, text, fix=fix)
+    return [await _ghost(cluster, entry, fix=fix)]
+
+
+def _unclear(cluster: Cluster, entry: Entry, error: FxschedError) -> Finding:
+    text = f'how "{entry.name}" stands could not be found out: {error.what}'
+    return Finding(kind=Kind.UNCLEAR, cluster=cluster.name, token=entry.token, job=entry.job, text=text)
 
 
 async def _ghost(cluster: Cluster, entry: Entry, *, fix: bool) -> Finding:
@@ -149,7 +171,6 @@ async def _unwanted(cluster: Cluster, entry: Entry, found: Sequence[JobId], *, f
     text, mended = f'nobody waits for "{entry.name}": its launch failed, or was cut off', False
     twins = await _end_twins(cluster, entry, job, found, fix=fix)
     if fix:
-        await cluster.submission.forbid(entry.token)
         cluster.ledger.write(replace(entry, owner=None, job=job))
         try:
             await cluster.cancel(job)
@@ -163,10 +184,16 @@ async def _claimed(cluster: Cluster, entry: Entry, alive: list[JobId], *, fix: b
     """Look at the living jobs of an entry that has been settled."""
     if entry.job is None or entry.owner is not None:
         return []  # its submit is going on
-    if entry.job in alive:
-        return await _end_twins(cluster, entry, entry.job, alive, fix=fix)
-    text = f"job {entry.job}, which the ledger has, does not live, but this one does"
-    return await _give(cluster, entry, alive, Kind.UNRECORDED, text, fix=fix)
+    if alive == [entry.job]:
+        return []
+    text = f"job {entry.job}, which the ledger has, does not have the session, but this one does"
+    try:
+        first = sorted(alive, key=lambda id: id != entry.job)  # unless one says that it has the session
+        if await cluster.submission.choose(entry.token, first) == entry.job:
+            return await _end_twins(cluster, entry, entry.job, alive, fix=fix)
+    except HostError as error:
+        return [_unclear(cluster, entry, error)]
+    return await _give(cluster, entry, first, Kind.UNRECORDED, text, fix=fix)
 
 
 async def _orphaned(

@@ -7,8 +7,10 @@ something, ``SchedulerUnavailable`` where it was only asked. The message names t
 
 from __future__ import annotations
 
+import math
 import re
 from contextlib import contextmanager
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
@@ -52,13 +54,13 @@ class Scheduler:
 
     @property
     def lag(self) -> float:
-        """See ``Adapter.lag``."""
-        return self.adapter.lag
+        """See ``Adapter.lag``; 0 where that is no number of seconds."""
+        return _seconds(self.adapter.lag)
 
     @property
     def end_lag(self) -> float:
-        """See ``Adapter.end_lag``."""
-        return self.adapter.end_lag
+        """See ``Adapter.end_lag``; 0 where that is no number of seconds."""
+        return _seconds(self.adapter.end_lag)
 
     @property
     def job_id_variable(self) -> str:
@@ -201,6 +203,10 @@ class Scheduler:
             raise HostUnreachable(f"{self._who} failed: {type(error).__name__}: {error}") from error
 
 
+def _seconds(value: object) -> float:
+    return float(value) if isinstance(value, int | float) and 0 <= value < math.inf else 0.0
+
+
 def _is_id(value: object) -> bool:
     return isinstance(value, str) and value != "" and not _ODD.search(value)
 
@@ -210,12 +216,18 @@ def _checked(id: JobId, status: object) -> JobStatus | None:
 
     A negative exit code is a signal, or it is nothing.
     """
-    if not isinstance(status, JobStatus) or status.id != id:
+    if not isinstance(status, JobStatus) or status.id != id or not isinstance(status.state, JobState):
+        return None
+    if not all(isinstance(text, str) for text in (status.name, status.native_state, status.reason, status.source)):
+        return None
+    if not (isinstance(status.exit_code, int | None) and isinstance(status.signal, int | None)):
+        return None
+    if not isinstance(status.nodes, tuple) or not isinstance(status.token, str | None):
         return None
     if (status.state is JobState.ENDED) != (status.cause is not None):
         return None
     for time in (status.submitted_at, status.started_at, status.ended_at, status.expected_start):
-        if time is not None and time.tzinfo is None:
+        if time is not None and (not isinstance(time, datetime) or time.tzinfo is None):
             return None
     if status.exit_code is not None and status.exit_code < 0:
         signal = status.signal or (-status.exit_code if -status.exit_code <= _SIGNALS else None)

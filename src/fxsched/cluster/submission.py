@@ -218,17 +218,19 @@ class Submission:
         self._ledger.forget(token)
 
     async def choose(self, token: Token, found: Sequence[JobId]) -> JobId:
-        """Return which of a session's jobs has it: the one that runs it, else the first submitted one that lives."""
+        """Return which of a session's jobs has it: the one that runs it, else the first submitted one that lives.
+
+        Raises:
+            HostError: the session's report could not be read. Then none may be ended as a twin.
+        """
         if len(found) == 1:
             return found[0]
         alive = tuple(found)
         with suppress(SchedulerUnavailable):
             statuses = await self._scheduler.status(frozenset(found))
             alive = tuple(id for id in found if statuses[id].state not in (JobState.ENDED, JobState.GONE)) or alive
-        with suppress(HostError):
-            report = await directory.read(await self._scheduler.host_of(token, found[0]), token)
-            return kept_by(report, alive, self._scheduler.is_same) or alive[0]
-        return alive[0]
+        report = await directory.read(await self._scheduler.host_of(token, found[0]), token)
+        return kept_by(report, alive, self._scheduler.is_same) or alive[0]
 
     async def end_twins(self, token: Token, kept: JobId, found: Iterable[JobId]) -> None:
         """Cancel all but one of a session's jobs. One that cannot be cancelled ends when it finds the lock taken."""
@@ -266,7 +268,7 @@ class Submission:
             if found:
                 _log.warning("%s: job %s was found, and is adopted", spec.token, found[0])
                 job = found[0]
-                with anyio.move_on_after(max(0.0, end - anyio.current_time())):
+                with anyio.move_on_after(max(0.0, end - anyio.current_time())), suppress(HostError):
                     job = await self.choose(spec.token, found)
                     await self.end_twins(spec.token, job, found)
                 return job

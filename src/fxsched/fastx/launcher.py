@@ -224,7 +224,10 @@ async def _start(cluster: Cluster, spec: JobSpec, seconds: float, outlet: Outlet
             start = await cluster.wait_for_start(job, seconds, ready=is_ready)
             answer = reply(spec.name, job, start, spec.secrets.values())
         await checkpoint_if_cancelled()
-        cluster.heard(job)  # before it is told: a launcher that is killed here must not have its session cancelled
+        if answer.exit_code:  # FastX hears of no session, and so there must be none
+            await cluster.withdraw(job)
+        else:  # before it is told: a launcher that is killed here must not have its session cancelled
+            await cluster.heard(job)
         outlet.tell(answer)
     except BaseException:
         # FastX takes a launcher that was interrupted or failed, or of which it hears nothing, for one without a

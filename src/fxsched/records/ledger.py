@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from fxsched.errors import InvalidRequest, LedgerError
 from fxsched.jobs import JobId, JobStatus, Moment, Token
@@ -38,7 +39,7 @@ from fxsched.records.files import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 KEEP_ENDED: Final = 7 * 24 * 3600
 """Seconds that an ended entry, and what its session left behind, are kept."""
@@ -86,6 +87,8 @@ class Entry(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """Who is submitting, or has not told of it yet; None once all of that is settled."""
     awaited: bool = False
     """Whether there must be no session unless somebody who waits has heard of it: FastX forgets a failed launch."""
+    unwanted: bool = False
+    """Whether whoever submitted it was told, or will be, that there is no session: its job is to be cancelled."""
     walltime: int | None = None
     """Seconds that the job may run, where that was asked for."""
     job: JobId | None = None
@@ -107,7 +110,7 @@ class Entry(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
             patience: seconds after which a submit on another host is taken to be over.
             age: tells how many seconds ago the entry was written; None: by this machine's clock.
         """
-        if self.job is not None and not self.awaited:
+        if self.job is not None and not (self.awaited or self.unwanted):
             return False
         lives = self.owner.lives() if self.owner else False
         if lives is None:
@@ -217,6 +220,11 @@ class Ledger:
             for entry in self.live(cluster)
             if entry.unsettled(patience, lambda token=entry.token: self._age(token))  # type: ignore[misc]
         ]
+
+    def touch(self, token: Token) -> None:
+        """Note that the submission goes on: :meth:`cut_off` counts from here."""
+        with suppress(OSError):
+            os.utime(self._live / _file(token))
 
     def _age(self, token: Token) -> float:
         """Return how many seconds ago a live entry was written; 0, which proves nothing, where that cannot be told."""
@@ -348,13 +356,26 @@ def read_entry(lines: bytes, token: str) -> Entry:
     Raises:
         ValueError: there is none.
     """
-    for line in reversed(lines.split(b"\n")):
-        if token.encode() in line:
-            with suppress(ValueError):
-                entry = decode(line, Entry)
-                if entry.token == token:
-                    return entry
-    raise ValueError(f"no line tells of {token}")
+    own = [line for line in lines.split(b"\n") if token.encode() in line]
+    last = next(_entries_in(reversed(own), token), None)
+    if last is None:
+        raise ValueError(f"no line tells of {token}")
+    if last.awaited or (len(own) > 1 and b'"unwanted":true' in lines):
+        # Who adds a line may have read the entry before somebody else added theirs: these two facts are never undone.
+        former = list(_entries_in(own, token))
+        if not all(entry.awaited for entry in former):
+            last = replace(last, awaited=False, owner=None)
+        if any(entry.unwanted for entry in former):
+            last = replace(last, unwanted=True)
+    return last
+
+
+def _entries_in(lines: Iterable[bytes], token: str) -> Iterator[Entry]:
+    for line in lines:
+        with suppress(ValueError):
+            entry = decode(line, Entry)
+            if entry.token == token:
+                yield entry
 
 
 def _read_file(file: os.DirEntry[str]) -> Entry:

@@ -3,7 +3,8 @@
 It stands under the user's home on the host, ``~/.local/state/fxsched/sessions/TOKEN``, readable by its owner only:
 
     command     what runs: environment, secrets and command, as one sh file
-    unsettled   there while its submitter does not count on the job yet: until when it may, or 0 if never any more
+    unsettled   there while its submitter does not count on the job yet: until when it may
+    unwanted    there if no session is wanted any more
     stdin       what the command reads
     lock        the id of the job that has the session
     started     the job's own report of its start: id, node, time
@@ -60,7 +61,7 @@ if [ ! -O "$r" ] || [ -L "$r" ]; then
     exit 1
 fi
 mkdir "$d" || exit
-[ -z "$3" ] || echo "$3" >"$d/unsettled" || exit
+[ -z "$3" ] || echo "$3" >"$d/unsettled" || { rm -rf "$d"; exit 1; }
 head -c "$2" >"$d/stdin" && cat >"$d/command" && printf %s "$d" && exit
 rm -rf "$d"
 exit 1
@@ -96,7 +97,7 @@ _FORBID: Final = (
     + r"""
 [ -d "$d" ] || exit 0
 umask 077
-echo 0 >"$d/unsettled.0" && mv -f "$d/unsettled.0" "$d/unsettled"
+: >"$d/unwanted"
 """
 )
 _DISCARD: Final = _ROOT + 'rm -f "$d/command" "$d/stdin"\n'

@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from fxsched.programs import open_regular
-from fxsched.records.files import make_directory, write_atomically, write_new
+from fxsched.records.files import make_directory, write_new
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -67,9 +67,8 @@ def settle(directory: Path) -> None:
 
 def forbid(directory: Path) -> None:
     """Let no job start the session any more."""
-    with suppress(*_NOT_THERE):
-        os.stat(directory)
-        write_atomically(directory / "unsettled", b"0\n")
+    with suppress(*_NOT_THERE, FileExistsError):
+        write_new(directory / "unwanted", b"")
 
 
 def discard(directory: Path) -> None:

@@ -68,15 +68,22 @@ until [ -r "$d/command" ]; do
     sleep 1
 done
 
-# Whoever submitted this job says by this file that the outcome is not settled: nobody counts on a session yet, and if
-# the moment in it has passed, nobody ever will. 0 says that none is wanted any more. Clocks differ, so some seconds are
-# waited in any case. It is opened each time: an NFS client believes too long that a file is there.
+# Whoever submitted this job may have been told that there is no session: then "unwanted" is there, for good. As long as
+# "unsettled" is there, nobody counts on a session yet, and once the moment in it has passed, nobody ever will. Clocks
+# differ, so some seconds are waited in any case; and what cannot be read, or says nothing, is no consent. Both are
+# looked at anew: an NFS client believes too long what it has seen.
+give_up() {
+    say "the launch that submitted this job was given up, and nobody waits for its session: it ends."
+    exit 76
+}
+ls "$d" >/dev/null 2>&1
 waited=0
-while read -r until 2>/dev/null <"$d/unsettled"; do
-    if [ "$until" -eq 0 ] || { [ "$waited" -ge 100 ] && [ "$(date +%s)" -ge "$until" ]; }; then
-        say "the launch that submitted this job was given up, and nobody waits for its session: it ends."
-        exit 76
-    fi
+while :; do
+    [ ! -e "$d/unwanted" ] || give_up
+    until=
+    if ! read -r until 2>/dev/null <"$d/unsettled" && [ ! -e "$d/unsettled" ] && [ -r "$d/command" ]; then break; fi
+    case $until in '' | *[!0-9]*) until=1 ;; esac
+    [ "$waited" -lt 100 ] || [ "$(date +%s)" -lt "$until" ] || give_up
     waited=$((waited + 1))
     sleep 0.1 2>/dev/null || sleep 1
 done
