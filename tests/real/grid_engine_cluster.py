@@ -72,7 +72,7 @@ class GridEngine(Daemons):
             "SGE_EXECD_PORT": str(execd),
             "SGE_CLUSTER_NAME": "test",
             "PATH": f"{LIBRARY}:/usr/bin:/bin",
-            "LC_ALL": "C",
+            "LC_ALL": "C.UTF-8",
         }
         super().__init__(directory, env, mark="SGE_ROOT")
 

@@ -55,10 +55,10 @@ class Person:
         self.configure(settings, wait)
         self.start_script(start)
 
-    def configure(self, settings: str = "", wait: float = 0) -> None:
+    def configure(self, settings: str = "", wait: float = 0, profile: str = "") -> None:
         """Write the configuration."""
         self.config.write_text(
-            f'[clusters.slurm]\nadapter = "slurm"\n{settings}\n[profiles.default]\nwait_for_start = {wait}\n'
+            f'[clusters.slurm]\nadapter = "slurm"\n{settings}\n[profiles.default]\nwait_for_start = {wait}\n{profile}\n'
         )
         self.config.chmod(0o644)
 
