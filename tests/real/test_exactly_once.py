@@ -106,6 +106,12 @@ def start_soon(slurm: SlurmCluster, job: str) -> None:
     until("the requeued job to start", has_started, 40, lambda: slurm.run("scontrol", "show", "job", job).stdout)
 
 
+def may_run_again(ada: Person) -> None:
+    """Let Slurm requeue the sessions of the profile, which stands last in the configuration."""
+    with ada.config.open("a") as config:
+        config.write("requeue = true\n")
+
+
 def steps(slurm: SlurmCluster) -> list[int]:
     """Return the processes that run jobs on the nodes: these tell even while the controller does not."""
     found = []
@@ -433,6 +439,7 @@ def test_reconcile_ends_the_twin_that_waits(slurm: SlurmCluster, ada: Person) ->
 
 def test_a_requeued_session_finds_everything_in_its_place(slurm: SlurmCluster, ada: Person) -> None:
     ada.configure("poll_interval = 0.5")
+    may_run_again(ada)
     ada.start_script('cat >>"$HOME/requests"; echo >>"$HOME/requests"; exec sleep 600')
     ada.launch()
     entry = ada.only_entry()
@@ -456,6 +463,7 @@ def test_a_requeued_session_finds_everything_in_its_place(slurm: SlurmCluster, a
 
 
 def test_a_job_that_slurm_runs_again_after_its_end_begins_no_second_session(slurm: SlurmCluster, ada: Person) -> None:
+    may_run_again(ada)
     ada.start_script('echo start >>"$HOME/starts"')
     ada.launch()
     entry = ada.only_entry()

@@ -37,7 +37,7 @@ from fxsched.records.ledger import Entry
 from ..real.person import Person, until
 from ..real.slurm_cluster import SlurmCluster
 from .chaos import Administrator, Chaos
-from .evidence import Session, SlurmLogs, count_in_logs, let_end, sessions, start_script
+from .evidence import STAYS, Session, SlurmLogs, count_in_logs, let_end, sessions, start_script
 from .launches import SETTINGS, WATCHED, Launch, Outcome, launch_all
 
 GIVEN_UP = 76
@@ -65,7 +65,7 @@ class Soak:
         launches: list[Launch] = []
 
         async def launch_and_end() -> None:
-            launches.extend(await launch_all(self.person, count, at_a_time, self.seed, self._let_end))
+            launches.extend(await launch_all(self.person, count, at_a_time, self.seed, self._began, self._let_end))
             self.chaos.end()
 
         async with anyio.create_task_group() as tasks:
@@ -96,12 +96,16 @@ class Soak:
         except TimeoutError as error:
             self.faults.append(f"not every job came to its end: {error}")
         deadline = time.monotonic() + 120
-        while live := self.person.ledger.live("slurm"):
+        while live := [entry for entry in self.person.ledger.live("slurm") if not self.died_without_a_word(entry)]:
             if time.monotonic() > deadline:
                 self.faults.append(f"{len(live)} entries stay live although no job is left, such as {live[0]}")
                 break
             self.person.fxsched("status", *sorted({entry.job for entry in live if entry.job}), code=None)
             time.sleep(0.2)
+
+    def died_without_a_word(self, entry: Entry) -> bool:
+        """Whether the session told of its start and was killed, and Slurm has forgotten it: it is given a day."""
+        return entry.gone_at is not None and [session.end for session in sessions(self.proof, entry.name)] == [None]
 
     def judge(self, launches: list[Launch]) -> None:
         """Hold what was reported against what happened."""
@@ -120,8 +124,11 @@ class Soak:
         tokens = [entry.token for entry in entries]
         return "".join(f"    {line}\n" for line in self.person.log().splitlines() if any(t in line for t in tokens))
 
+    def _began(self, name: str) -> bool:
+        return bool(sessions(self.proof, name))
+
     def _let_end(self, launch: Launch, *, heard: bool = False) -> None:
-        if launch.heard or heard:
+        if launch.name.endswith(STAYS) and (launch.heard or heard):
             let_end(self.proof, launch.name)
 
     def _told(self, jobs: Sequence[str]) -> dict[str, str]:
@@ -188,7 +195,10 @@ class _Verdict:
         if entry is None:
             return
         if entry.status is None:
-            self._fault("the ledger does not know its end")
+            if entry.job and self._soak.died_without_a_word(entry) and self._logs.forgot(entry.job):
+                self._figures["cut off: forgotten by Slurm, and given a day"] += 1
+            else:
+                self._fault("the ledger does not know its end")
         elif self._sessions:
             session = self._sessions[0]
             if entry.job != session.job:
@@ -341,7 +351,7 @@ def _print_figures(run: Soak, launches: list[Launch]) -> None:
         (len(unwanted), "unwanted jobs found by later launches"),
         (run.findings.total(), f"settled by reconcile ({dict(run.findings)})"),
         (count_in_logs(run.person.state, "already has this session"), "twins that found the lock taken, and ended"),
-        (count_in_logs(run.person.state, "the session has ended already"), "second runs of one job: refused"),
+        (count_in_logs(run.person.state, "the session has "), "second runs of one job: refused"),
         (sum(ids.values()) - len(ids), "job ids that Slurm gave out again"),
         (len(renamed), "jobs that got another name"),
         (figures["ended well, and the cause given is another"], "sessions that ended well, and the cause is another"),

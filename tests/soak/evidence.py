@@ -24,7 +24,7 @@ note() { echo "$1 $FXSCHED_TOKEN $SLURM_JOB_ID $$ $(date +%s.%N)" >>"$proof"; }
 note begin
 case $name in
     *@STAYS@) until [ -e "$proof.over" ]; do sleep 0.5; done ;;
-    *5) sleep 15 ;;
+    *[15]) sleep 15 ;;
     *[37]) sleep 3 ;;
     *) sleep 0.3 ;;
 esac

@@ -7,11 +7,12 @@ import random
 import re
 import signal
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import partial
 
 import anyio
 
@@ -69,19 +70,31 @@ def names(count: int) -> Iterator[str]:
 
 
 async def launch_all(
-    person: Person, count: int, at_a_time: int, seed: int, done: Callable[[Launch], None]
+    person: Person, count: int, at_a_time: int, seed: int, began: Callable[[str], bool], done: Callable[[Launch], None]
 ) -> list[Launch]:
-    """Run all launches. One in twenty is killed on its way, with SIGKILL; half of these while they watch the start.
+    """Run all launches. One in twenty is killed on its way, with SIGKILL; half of these while they watch the session.
 
-    ``done`` hears of each that has ended.
+    Args:
+        person: who launches.
+        count: how many times.
+        at_a_time: how many at the same time.
+        seed: decides when launchers are killed.
+        began: tells whether the session of a launch has begun.
+        done: hears of each launch that has ended.
     """
     choice = random.Random(seed)
     limiter = anyio.CapacityLimiter(at_a_time)
     launches: list[Launch] = []
 
+    async def when_to_kill(name: str, after: float, watched: bool) -> None:
+        while watched and not began(name):
+            await anyio.sleep(0.1)
+        await anyio.sleep(after)
+
     async def launch(name: str, killed_after: float | None, watched: bool) -> None:
         async with limiter:
-            ended = await _launch(person, name, killed_after, "watched" if watched else "default")
+            kill = None if killed_after is None else partial(when_to_kill, name, killed_after, watched)
+            ended = await _launch(person, name, "watched" if watched else "default", kill)
         launches.append(ended)
         done(ended)
 
@@ -92,7 +105,7 @@ async def launch_all(
     return launches
 
 
-async def _launch(person: Person, name: str, killed_after: float | None, profile: str) -> Launch:
+async def _launch(person: Person, name: str, profile: str, kill: Callable[[], Awaitable[None]] | None) -> Launch:
     begin = anyio.current_time()
     process = await anyio.open_process(
         person.command("fxsched-launch", "--profile", profile),
@@ -109,8 +122,8 @@ async def _launch(person: Person, name: str, killed_after: float | None, profile
         async for chunk in stream:
             said[which] += chunk
 
-    async def kill_later(seconds: float) -> None:
-        await anyio.sleep(seconds)
+    async def kill_later(when: Callable[[], Awaitable[None]]) -> None:
+        await when()
         with suppress(ProcessLookupError):
             os.kill(process.pid, signal.SIGKILL)  # Popen.send_signal would take the exit status from asyncio
 
@@ -120,8 +133,8 @@ async def _launch(person: Person, name: str, killed_after: float | None, profile
             assert process.stdin
             tasks.start_soon(read, "out", process.stdout)
             tasks.start_soon(read, "err", process.stderr)
-            if killed_after is not None:
-                tasks.start_soon(kill_later, killed_after)
+            if kill is not None:
+                tasks.start_soon(kill_later, kill)
             with suppress(anyio.BrokenResourceError):  # it was killed before it read
                 await process.stdin.send(person.request(name))
             await process.stdin.aclose()

@@ -150,7 +150,9 @@ async def _unwanted(cluster: Cluster, entry: Entry, found: Sequence[JobId], *, f
     twins = await _end_twins(cluster, entry, job, found, fix=fix)
     if fix:
         await cluster.submission.forbid(entry.token)
-        cluster.ledger.write(replace(entry, owner=None, job=job))
+        entry = cluster.ledger.entry(entry.token) or entry  # another launch may have written down its cancel
+        if entry.owner is not None or entry.job != job:
+            cluster.ledger.write(replace(entry, owner=None, job=job))
         try:
             await cluster.cancel(job)
             mended = True
