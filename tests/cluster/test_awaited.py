@@ -18,7 +18,8 @@ from fxsched.errors import (
     SchedulerUnavailable,
     SubmitUnsettled,
 )
-from fxsched.jobs import EndCause, JobId, JobState
+from fxsched.jobs import EndCause, JobId, JobState, Token
+from fxsched.records.files import now
 from fxsched.records.ledger import Ledger, Owner
 from fxsched.session import here
 from fxsched.session.directory import Report
@@ -99,6 +100,29 @@ async def test_a_job_that_turns_up_after_an_error_was_told_is_cancelled_not_adop
     ]
     assert {status.state for status in adapter.jobs.values()} == {JobState.ENDED}
     assert (live(ledger), wishes(home, job)) == ([], {"unsettled", "unwanted"})
+
+
+async def test_a_cancel_that_another_launch_wrote_down_meanwhile_stays_on_record(
+    cluster: Cluster, adapter: MemoryAdapter, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = await unsettled(cluster, adapter, jobs=1)
+    forbid = cluster.submission.forbid
+
+    async def meanwhile(token: Token) -> None:
+        await forbid(token)
+        [entry] = live(ledger)
+        ledger.write(replace(entry, job=job.id, cancelled_at=now()))
+        ended = {"state": JobState.ENDED, "cause": EndCause.FAILED, "signal": 15}
+        adapter.jobs[job.id] = replace(adapter.jobs[job.id], **ended)
+
+    monkeypatch.setattr(cluster.submission, "forbid", meanwhile)
+    [found] = await settle_cut_off(cluster)
+
+    entry = ledger.entry(job.token)
+    assert (found.kind, found.mended) == (Kind.UNWANTED, True)
+    assert entry
+    assert entry.status
+    assert (entry.status.cause, entry.cancelled_at is not None) == (EndCause.CANCELLED, True)
 
 
 async def test_a_dry_run_says_so_and_touches_nothing(cluster: Cluster, adapter: MemoryAdapter, ledger: Ledger) -> None:

@@ -15,7 +15,7 @@ from shlex import quote
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from msgspec.structs import force_setattr
+from msgspec.structs import force_setattr, replace
 
 from fxsched.errors import InvalidRequest
 from fxsched.jobs import JobSpec, Secret, SessionWait, new_token
@@ -367,7 +367,7 @@ def test_what_the_job_writes_is_its_owner_s_alone_and_the_command_keeps_the_user
 
 
 def test_a_report_takes_the_place_of_a_former_one_that_its_reader_finds_whole(session: Session, fifo: Path) -> None:
-    session.write(shell(f"cat {fifo}"))
+    session.write(replace(shell(f"cat {fifo}"), requeue=True))
     former = "the former report\n"
     (session.directory / "started").write_text(former)
     with (session.directory / "started").open() as started:
@@ -589,8 +589,8 @@ def test_whether_a_link_was_made_is_told_by_the_lock_alone(session: Session, lin
     assert session.run().returncode == code
 
 
-def test_a_job_that_was_ended_by_a_signal_may_run_again(session: Session, fifo: Path) -> None:
-    session.write(shell(f"echo begun; cat {fifo}"))
+def test_a_job_that_was_ended_by_a_signal_may_run_again_where_that_is_wanted(session: Session, fifo: Path) -> None:
+    session.write(replace(shell(f"echo begun; cat {fifo}"), requeue=True))
     process = session.start()
     with fifo.open("w"):
         process.terminate()
@@ -603,6 +603,22 @@ def test_a_job_that_was_ended_by_a_signal_may_run_again(session: Session, fifo: 
     assert process.wait(60) == 0
     assert session.file("output") == b"begun\nagain\n"
     assert session.file("ended").startswith(b"0 ")
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [pytest.param(signal.SIGTERM, 143, id="ended"), pytest.param(signal.SIGKILL, -9, id="cut off")]
+)
+def test_a_job_that_is_run_again_begins_no_second_session_where_none_is_wanted(
+    session: Session, fifo: Path, number: int, code: int
+) -> None:
+    session.write(shell(f"[ -e {fifo}.ran ] || {{ : >{fifo}.ran; echo begun; exec cat {fifo}; }}; echo again"))
+    process = session.start()
+    with fifo.open("w"):
+        process.send_signal(number)
+        assert process.wait(60) == code
+    again = session.run()
+    assert (again.returncode, b"the session has begun before" in again.stderr) == (77, True)
+    assert session.file("output") == b"begun\n"
 
 
 @pytest.mark.parametrize("code", [0, 5, 127])

@@ -1,86 +1,92 @@
-"""What really happened, as the jobs and the controller's log tell. Each session writes into its launch's own file:
+"""What really happened, as the sessions and Slurm's logs tell. Each session writes into its launch's own file:
 
-begin TOKEN JOB PID
-end TOKEN JOB PID
-overlap TOKEN JOB PID      it began while another session of the launch was alive
+begin TOKEN JOB PID TIME
+end TOKEN JOB PID TIME
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 _LINES = re.compile(
     r"(?P<start>slurmctld version .* started)|Recovered JobId=(?P<recovered>\d+) A"
     r"|_slurm_rpc_submit_batch_job: JobId=(?P<accepted>\d+) "
 )
+_REFUSED = re.compile(r"Could not launch job (\d+) and not able to requeue it")
 
 START = r"""
-name=$(sed -n 's/.*"name": *"\(soak-[0-9]*\)".*/\1/p')
+name=$(sed -n 's/.*"name": *"\(soak-[0-9]*[a-z]*\)".*/\1/p')
 proof=@PROOF@/$name
-me="$FXSCHED_TOKEN $SLURM_JOB_ID $$"
-if [ -e "$proof" ]; then
-    while read -r word _ _ pid; do
-        [ "$word" = begin ] && kill -0 "$pid" 2>/dev/null && echo "overlap $me" >>"$proof"
-    done <"$proof"
-fi
-echo "begin $me" >>"$proof"
+note() { echo "$1 $FXSCHED_TOKEN $SLURM_JOB_ID $$ $(date +%s.%N)" >>"$proof"; }
+note begin
 case $name in
+    *@STAYS@) until [ -e "$proof.over" ]; do sleep 0.5; done ;;
+    *[15]) sleep 15 ;;
     *[37]) sleep 3 ;;
     *) sleep 0.3 ;;
 esac
-echo "end $me" >>"$proof"
+note end
 """
-"""FastX's start script. All nodes are this one machine, so that it can see a twin on any of them."""
+"""FastX's start script. All nodes are this one machine, so that one file has the sessions on any of them."""
+STAYS = "stays"
+"""What ends the name of a launch whose session does not end by itself before :func:`let_end`."""
 
 
 @dataclass
-class Sessions:
-    """The sessions of one launch."""
+class Session:
+    """One run of the start script."""
 
-    begun: list[tuple[str, str]] = field(default_factory=list)
-    """Token and job of each."""
-    ended: list[tuple[str, str]] = field(default_factory=list)
-    overlapping: int = 0
-
-    @property
-    def twins(self) -> int:
-        """How many sessions there were too many.
-
-        Slurm may run a job again that its crash cut off before its end, as it does with a requeued one: that is
-        the same job once more, and no twin.
-        """
-        jobs = list(dict.fromkeys(self.begun))
-        again = sum(max(0, self.ended.count(job) - 1) for job in jobs)
-        return max(0, len(jobs) - 1) + again + self.overlapping
-
-    @property
-    def run_again(self) -> int:
-        """How often Slurm began a job anew that had not come to its end."""
-        return len(self.begun) - len(set(self.begun))
+    token: str
+    job: str
+    begin: float
+    """In seconds since 1970."""
+    end: float | None = None
+    """None if it was cut off."""
 
 
 def start_script(proof: Path) -> str:
     """Return the start script whose sessions write into the directory ``proof``."""
-    return START.replace("@PROOF@", str(proof))
+    return START.replace("@PROOF@", str(proof)).replace("@STAYS@", STAYS)
 
 
-def sessions(proof: Path, launch: str) -> Sessions:
-    """Return what the sessions of a launch wrote."""
-    found = Sessions()
+def let_end(proof: Path, launch: str) -> None:
+    """Let the session of a launch end that otherwise stays."""
+    (proof / f"{launch}.over").touch()
+
+
+def sessions(proof: Path, launch: str) -> list[Session]:
+    """Return what the sessions of a launch wrote: it should be one at most."""
+    found: dict[tuple[str, str, str], Session] = {}
     path = proof / launch
     for line in path.read_text().splitlines() if path.exists() else ():
-        word, token, job, _ = line.split()
-        match word:
-            case "begin":
-                found.begun.append((token, job))
-            case "end":
-                found.ended.append((token, job))
-            case _:
-                found.overlapping += 1
-    return found
+        word, token, job, pid, time = line.split()
+        if word == "begin":
+            found[token, job, pid] = Session(token, job, float(time))
+        else:
+            found[token, job, pid].end = float(time)
+    return list(found.values())
+
+
+class SlurmLogs:
+    """What Slurm's own logs say of jobs that did not come to run. An id may have been given, and be told of, again."""
+
+    def __init__(self, directory: Path) -> None:
+        self._forgotten = forgotten((directory / "slurmctld.log").read_text(errors="replace"))
+        nodes = "".join(log.read_text(errors="replace") for log in sorted(directory.glob("slurmd-*.log")))
+        self._refused = Counter(_REFUSED.findall(nodes))
+
+    def forgot(self, job: str) -> bool:
+        """Whether the controller forgot one more job of this id."""
+        self._forgotten[job] -= 1
+        return self._forgotten[job] >= 0
+
+    def refused(self, job: str) -> bool:
+        """Whether a node refused one more job of this id, because the former job of that id still ran there."""
+        self._refused[job] -= 1
+        return self._refused[job] >= 0
 
 
 def forgotten(log: str) -> Counter[str]:

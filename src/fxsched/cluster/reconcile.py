@@ -171,7 +171,9 @@ async def _unwanted(cluster: Cluster, entry: Entry, found: Sequence[JobId], *, f
     text, mended = f'nobody waits for "{entry.name}": its launch failed, or was cut off', False
     twins = await _end_twins(cluster, entry, job, found, fix=fix)
     if fix:
-        cluster.ledger.write(replace(entry, owner=None, job=job))
+        entry = cluster.ledger.entry(entry.token) or entry  # another launch may have written down its cancel
+        if entry.owner is not None or entry.job != job:
+            cluster.ledger.write(replace(entry, owner=None, job=job))
         try:
             await cluster.cancel(job)
             mended = True

@@ -51,7 +51,7 @@ say() { printf 'fxsched: %s\n' "$*" >&2; }
 report() { printf '%s\n' "$2" >"$d/$1.$job" && mv -f "$d/$1.$job" "$d/$1"; }
 
 # A job that its scheduler runs again after a crash, although it had ended, must not begin a second session. One that
-# was ended by a signal was preempted, or its node went down: it may.
+# was ended by a signal was preempted, or its node went down: it may, where that is wanted.
 if read -r code _ 2>/dev/null <"$d/ended" && [ "$code" -lt 128 ]; then
     say "the session has ended already, with exit code $code."
     exit "$code"
@@ -103,6 +103,7 @@ if [ "$owner" != "$job" ]; then
     say "job $owner already has this session, so this one, $job, ends."
     exit 75
 fi
+@ONCE@
 
 # A process that is just about to become another program shows no environment for a moment: so it is looked for twice.
 members() {
@@ -169,6 +170,14 @@ status=$?
 finish "$status"
 """
 
+# "No requeue" is not always heeded: a controller that crashed may not know any more that it had started the job.
+_ONCE: Final = r"""
+if [ -e "$d/started" ]; then
+    say "the session has begun before, and a second one of the same request is not wanted (requeue = false)."
+    exit 77
+fi
+"""
+
 _WAIT_FOR_MEMBERS: Final = r"""
 if [ "$status" -eq 0 ]; then
     while [ -n "$(members)" ]; do
@@ -182,7 +191,8 @@ fi
 def render_script(directory: str, spec: JobSpec, *, job_id_variable: str = "", unset: Iterable[str] = ()) -> bytes:
     """Return the job script of the session whose files lie in ``directory`` (an absolute path on the node).
 
-    Of ``spec`` only the token and the way of waiting are used. ``job_id_variable`` and ``unset`` are the adapter's.
+    Of ``spec`` only the token, the way of waiting and whether it may run again are used. ``job_id_variable`` and
+    ``unset`` are the adapter's.
     """
     values = {
         "DIRECTORY": quote(directory),
@@ -191,6 +201,7 @@ def render_script(directory: str, spec: JobSpec, *, job_id_variable: str = "", u
         "JOB": f"${{{job_id_variable}-}}" if job_id_variable else "",
         "UNSET": " ".join(unset),
         "SHEBANG": _SHEBANG,
+        "ONCE": "" if spec.requeue else _ONCE,
         "WAIT": _WAIT_FOR_MEMBERS if spec.wait_for_session is SessionWait.PROCESSES else "",
     }
     return re.sub(r"@([A-Z_]+)@", lambda found: values[found[1]], _SCRIPT).encode("utf-8", "surrogateescape")
