@@ -106,12 +106,6 @@ def start_soon(slurm: SlurmCluster, job: str) -> None:
     until("the requeued job to start", has_started, 40, lambda: slurm.run("scontrol", "show", "job", job).stdout)
 
 
-def may_run_again(ada: Person) -> None:
-    """Let Slurm requeue the sessions of the profile, which stands last in the configuration."""
-    with ada.config.open("a") as config:
-        config.write("requeue = true\n")
-
-
 def steps(slurm: SlurmCluster) -> list[int]:
     """Return the processes that run jobs on the nodes: these tell even while the controller does not."""
     found = []
