@@ -260,6 +260,9 @@ class _Verdict:
             return "lost"
         if entry.status.cause is EndCause.CANCELLED and self._logs.refused(entry.job):
             return "refused"
+        # So it also ends one that its node could not launch; our script's first step, the lock, is not there then.
+        if entry.status.cause is EndCause.FAILED and not (self._soak.person.session(entry.token) / "lock").exists():
+            return "refused"
         return ""
 
     def _fault(self, text: str) -> None:
@@ -330,7 +333,7 @@ def _print_figures(run: Soak, launches: list[Launch]) -> None:
         (figures["sessions"], "sessions"),
         (figures["not begun"], "sessions that were told of, and did not begin, all for one of these reasons:"),
         (figures["lost"], "jobs lost by the controller's crash: accepted, then forgotten"),
-        (figures["refused"], "jobs refused by a node, where the former job of their id still ran"),
+        (figures["refused"], "jobs that a node refused or could not launch, where our script never began"),
         (figures["its node failed"], "jobs whose node failed"),
         (figures["its session had run"], "sessions that had run when their launch reported the end"),
         (
