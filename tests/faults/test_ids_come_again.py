@@ -150,6 +150,7 @@ def test_a_job_that_the_ledger_has_lost_is_found(site: Site) -> None:
 
 
 def test_a_requeued_job_goes_on_with_its_session(site: Site) -> None:
+    site.configure("requeue = true\n")
     site.start_script(f"echo x >>{site.home}/starts; exec sleep 60")
     with site.fake as fake:
         fake.settings.requeue_delay = 0
